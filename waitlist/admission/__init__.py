@@ -1,0 +1,1 @@
+"""Admission: the gate, its cohorts, and the waves that let people in."""

@@ -1,0 +1,150 @@
+"""The gate: capacity, admission rate, open or paused; and the proof of its counters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import InstrumentedAttribute
+
+from waitlist import audit, outbox, policy, projection, seats
+from waitlist.errors import ValueRefused
+from waitlist.extensions import db, settings
+from waitlist.models import Cohort, Entry, Gate, Invitation, Registration
+
+MOST = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class GateView:
+    """The gate as an operator sees it. `limit` is the word for what limits admission now."""
+
+    capacity: int
+    rate: int
+    paused: bool
+    seats_used: int
+    seats_free: int
+    held: int
+    taken: int
+    waiting: int
+    waiting_open: int
+    limit: str
+    version: int
+    ticked_at: str | None
+
+
+LIMITS = {
+    "paused": "the gate is paused",
+    "capacity": "every seat is used: held by an open invitation or taken by a registration",
+    "rate": "the admission rate",
+    "mail": "mail that is still to be sent",
+    "nobody": "nobody waits in an open cohort",
+}
+
+
+def show(*, now: datetime) -> GateView:
+    """The gate, its counters, and what limits it now."""
+    gate = db.session.scalars(select(Gate)).one()
+    held, taken = _held(), _taken()
+    waiting = _waiting_by_cohort()
+    open_ids = {cohort.id for cohort in db.session.scalars(select(Cohort)) if cohort.is_open(now)}
+    waiting_open = sum(people for cohort, people in waiting.items() if cohort in open_ids)
+    return GateView(
+        capacity=gate.capacity,
+        rate=gate.rate,
+        paused=gate.paused,
+        seats_used=gate.seats_used,
+        seats_free=max(0, gate.capacity - gate.seats_used),
+        held=held,
+        taken=taken,
+        waiting=sum(waiting.values()),
+        waiting_open=waiting_open,
+        limit=_limit(gate, waiting_open),
+        version=gate.version,
+        ticked_at=gate.ticked_at.isoformat() if gate.ticked_at else None,
+    )
+
+
+def change(
+    *,
+    actor: str,
+    now: datetime,
+    reason: str = "",
+    capacity: int | None = None,
+    rate: int | None = None,
+    paused: bool | None = None,
+) -> None:
+    """Set what is given; the next tick goes by it. `ValueRefused` for what is out of bounds.
+
+    A capacity below what is used stops admission and revokes nobody.
+    """
+    wanted = {"capacity": capacity, "rate": rate, "paused": paused}
+    values = {key: value for key, value in wanted.items() if value is not None}
+    for name in ("capacity", "rate"):
+        if not 0 <= values.get(name, 0) <= MOST:
+            raise ValueRefused(f"{name} is a whole number from 0 to {MOST}, not {values[name]}")
+    gate = seats.lock()
+    before = {key: getattr(gate, key) for key in values}
+    for key, value in values.items():
+        setattr(gate, key, value)
+    gate.version += 1
+    audit.record(
+        "gate.set", "gate", actor=actor, now=now, before=before, after=values, reason=reason
+    )
+    db.session.commit()
+
+
+def verify() -> dict[str, tuple[int, int]]:
+    """Counters that differ from the rows behind them: name -> (counter, rows). Empty: all agree."""
+    held_by = _count_by(Invitation.cohort_id, Invitation.state == "open")
+    taken_by = _taken_by_cohort()
+    gate = db.session.scalars(select(Gate)).one()
+    found = {"gate": (gate.seats_used, sum(held_by.values()) + sum(taken_by.values()))}
+    for cohort in db.session.scalars(select(Cohort)):
+        rows = held_by.get(cohort.id, 0) + taken_by.get(cohort.id, 0)
+        found[f"cohort {cohort.name}"] = (cohort.seats_used, rows)
+    return {name: pair for name, pair in found.items() if pair[0] != pair[1]}
+
+
+def as_json(view: GateView) -> dict[str, object]:
+    """The view as JSON."""
+    return asdict(view)
+
+
+def _limit(gate: Gate, waiting_open: int) -> str:
+    budget = policy.tick_budget(
+        paused=gate.paused,
+        allowance=gate.allowance,
+        free=gate.capacity - gate.seats_used,
+        mails=policy.mail_budget(settings().mail_per_hour, outbox.queued()),
+    )
+    if budget.limit in ("paused", "capacity") or waiting_open:
+        return budget.limit
+    return "nobody"
+
+
+def _held() -> int:
+    query = select(func.count()).select_from(Invitation).where(Invitation.state == "open")
+    return db.session.scalar(query) or 0
+
+
+def _taken() -> int:
+    return db.session.scalar(select(func.count()).select_from(Registration)) or 0
+
+
+def _taken_by_cohort() -> Mapping[int, int]:
+    registered = select(Registration.invitation_id)
+    return _count_by(Invitation.cohort_id, Invitation.id.in_(registered))
+
+
+def _waiting_by_cohort() -> Mapping[int, int]:
+    return _count_by(Entry.cohort_id, projection.in_line())
+
+
+def _count_by(
+    cohort_id: InstrumentedAttribute[int], where: ColumnElement[bool]
+) -> Mapping[int, int]:
+    rows = db.session.execute(select(cohort_id, func.count()).where(where).group_by(cohort_id))
+    return dict(rows.tuples().all())

@@ -1,0 +1,261 @@
+"""Waves: the one way in, whether the clock's tick or an operator asks.
+
+Heads are read from a valid line; then, under the gate's lock, the budget is computed and a
+guarded UPDATE takes those who still wait there. One lock, so order and capacity hold
+whoever admits, and however many do.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sqlalchemy import insert, select, tuple_, update
+
+from waitlist import audit, cohorts, outbox, policy, projection, seats
+from waitlist.errors import ValueRefused
+from waitlist.extensions import db, reading, settings
+from waitlist.failpoints import failpoint
+from waitlist.line import Head
+from waitlist.models import Cohort, Entry, Gate, Invitation, Wave
+from waitlist.policy import Budget, Claim
+from waitlist.wake import wake
+
+ROUND = 1_000  # people admitted in one transaction
+MOST_ASKED = 1_000_000
+
+Decide = Callable[[Gate, int], Budget]
+
+
+@dataclass
+class Outcome:
+    """What a wave did, or would do: how many, of which cohorts, and what limited it."""
+
+    asked: int | None
+    limit: str = ""
+    wave_id: int | None = None
+    by_cohort: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def admitted(self) -> int:
+        """How many people in all."""
+        return self.by_cohort.total()
+
+
+def tick(*, now: datetime) -> Outcome:
+    """Admit what the pace allows at `now`. Two clocks that tick at once admit no more than one."""
+
+    def decide(gate: Gate, _admitted: int) -> Budget:
+        _accrue(gate, now=now)
+        return policy.tick_budget(
+            paused=gate.paused,
+            allowance=gate.allowance,
+            free=gate.capacity - gate.seats_used,
+            mails=policy.mail_budget(settings().mail_per_hour, outbox.queued()),
+        )
+
+    return _run(Outcome(asked=None), decide, None, actor="clock", reason="", now=now)
+
+
+def admit(
+    asked: int, *, cohort: str | None, actor: str, reason: str = "", now: datetime
+) -> Outcome:
+    """A wave by an operator: the next `asked` people of a cohort (open or not), or of all open.
+
+    The rate doesn't bind it; free seats and the pause do.
+    """
+    outcome = Outcome(asked=_checked(asked))
+
+    def decide(gate: Gate, admitted: int) -> Budget:
+        free = gate.capacity - gate.seats_used
+        return policy.wave_budget(paused=gate.paused, asked=asked - admitted, free=free)
+
+    return _run(outcome, decide, cohort, actor=actor, reason=reason, now=now)
+
+
+def rehearse(asked: int, *, cohort: str | None, now: datetime) -> Outcome:
+    """What `admit` would do now; nothing is changed."""
+    outcome = Outcome(asked=_checked(asked))
+    run_id = projection.require_valid()
+    lines = _heads(cohort, asked, run_id, now=now)
+    with reading():
+        gate = db.session.scalars(select(Gate)).one()
+        budget = policy.wave_budget(
+            paused=gate.paused, asked=asked, free=gate.capacity - gate.seats_used
+        )
+        names = _names()
+        shares = policy.shares(budget.people, _claims(lines))
+    outcome.limit = budget.limit
+    outcome.by_cohort.update({names[key]: n for key, n in shares.people.items() if n})
+    return outcome
+
+
+def _checked(asked: int) -> int:
+    if not 1 <= asked <= MOST_ASKED:
+        raise ValueRefused(f"a wave is of 1 to {MOST_ASKED} people, not {asked}")
+    return asked
+
+
+def _run(
+    outcome: Outcome,
+    decide: Decide,
+    cohort: str | None,
+    *,
+    actor: str,
+    reason: str,
+    now: datetime,
+) -> Outcome:
+    """Rounds of one transaction each, until the budget or the people are used up."""
+    run_id = projection.require_valid()
+    more = True
+    while more:
+        heads = _heads(cohort, ROUND, run_id, now=now)
+        more = _round(outcome, decide, heads, actor=actor, reason=reason, now=now)
+        projection.settle(*heads)
+    if outcome.admitted:
+        wake("mail")
+    return outcome
+
+
+def _heads(
+    cohort: str | None, how_many: int, run_id: str, *, now: datetime
+) -> dict[int, list[Head]]:
+    """The front of each line that this wave may draw from, by the cohort's id."""
+    with reading():
+        able = [cohorts.find(cohort)] if cohort else [c for c in cohorts.every() if c.is_open(now)]
+        ids = [one.id for one in able]
+    return {id_: projection.of_cohort(id_).heads(how_many, run_id=run_id) for id_ in ids}
+
+
+def _round(
+    outcome: Outcome,
+    decide: Decide,
+    lines: Mapping[int, list[Head]],
+    *,
+    actor: str,
+    reason: str,
+    now: datetime,
+) -> bool:
+    """One transaction under the gate's lock; whether another may admit more."""
+    gate = seats.lock()
+    failpoint("admission.locked")
+    budget = decide(gate, outcome.admitted)
+    outcome.limit = budget.limit if any(lines.values()) or not budget.people else "nobody"
+    this_round = min(budget.people, ROUND)
+    shares = policy.shares(this_round, _claims(lines))
+    taken = {
+        cohort_id: _take(cohort_id, lines[cohort_id][:people])
+        for cohort_id, people in sorted(shares.people.items())
+        if people
+    }
+    people = sum(len(ids) for ids in taken.values())
+    if people:
+        _remember_credit(shares.credit)
+        _invite(outcome, taken, actor=actor, reason=reason, now=now)
+        gate.allowance = (
+            max(0.0, gate.allowance - people) if outcome.asked is None else gate.allowance
+        )
+    failpoint("admission.before-commit")
+    db.session.commit()
+    failpoint("admission.committed")
+    wanted = sum(shares.people.values())
+    return people < wanted or (this_round < budget.people and wanted == this_round)
+
+
+def _accrue(gate: Gate, *, now: datetime) -> None:
+    elapsed = now - (gate.ticked_at or now)
+    if not gate.paused and gate.seats_used < gate.capacity:
+        gate.allowance = policy.accrue(gate.allowance, gate.rate, elapsed)
+    if gate.ticked_at is None or elapsed > timedelta() or elapsed < -policy.OUTAGE:
+        gate.ticked_at = now  # a clock a little behind another changes nothing; a step is taken
+
+
+def _claims(lines: Mapping[int, list[Head]]) -> dict[int, Claim]:
+    found = db.session.scalars(select(Cohort).where(Cohort.id.in_(lines)).order_by(Cohort.id))
+    return {
+        cohort.id: Claim(
+            weight=cohort.weight,
+            waiting=len(lines[cohort.id]),
+            credit=cohort.credit,
+            room=None if cohort.quota is None else cohort.quota - cohort.seats_used,
+        )
+        for cohort in found.all()
+    }
+
+
+def _take(cohort_id: int, heads: Iterable[Head]) -> list[int]:
+    """Turn these people from waiting to invited, if they still wait there at that rank."""
+    wanted = [(head.entry_id, head.rank) for head in heads]
+    taken = db.session.scalars(
+        update(Entry)
+        .where(
+            tuple_(Entry.id, Entry.rank).in_(wanted),
+            Entry.cohort_id == cohort_id,
+            projection.in_line(),
+        )
+        .values(state="invited")
+        .returning(Entry.id)
+        .execution_options(synchronize_session=False)
+    ).all()
+    projection.note(cohort_id, [entry_id for entry_id, _ in wanted])
+    order = {entry_id: place for place, (entry_id, _) in enumerate(wanted)}
+    return sorted(taken, key=order.__getitem__)
+
+
+def _invite(
+    outcome: Outcome, taken: Mapping[int, list[int]], *, actor: str, reason: str, now: datetime
+) -> None:
+    """Invitations, seats and owed mails of one round, in its transaction."""
+    wave_id = _wave(outcome, sum(map(len, taken.values())), actor=actor, reason=reason, now=now)
+    rows = [
+        {"entry_id": entry_id, "cohort_id": cohort_id, "wave_id": wave_id, "created_at": now}
+        for cohort_id, ids in taken.items()
+        for entry_id in ids
+    ]
+    invited = db.session.execute(
+        insert(Invitation).returning(Invitation.entry_id, Invitation.id), rows
+    ).all()
+    by_entry = dict(invited)
+    entry_ids = [entry_id for ids in taken.values() for entry_id in ids]
+    outbox.stage(
+        "invitation", entry_ids, now=now, invitations=[by_entry[entry_id] for entry_id in entry_ids]
+    )
+    seats.take(Counter({cohort_id: len(ids) for cohort_id, ids in taken.items()}))
+    names = _names()
+    outcome.by_cohort.update({names[cohort_id]: len(ids) for cohort_id, ids in taken.items()})
+
+
+def _wave(outcome: Outcome, people: int, *, actor: str, reason: str, now: datetime) -> int:
+    """The wave's row: begun by its first round, counted up by the others."""
+    if outcome.wave_id is None:
+        wave = Wave(at=now, actor=actor, reason=reason, asked=outcome.asked or 0, admitted=0)
+        db.session.add(wave)
+        db.session.flush()
+        outcome.wave_id = wave.id
+        if outcome.asked is not None:
+            audit.record(
+                "wave.admit",
+                f"wave:{wave.id}",
+                actor=actor,
+                now=now,
+                after={"asked": outcome.asked},
+                reason=reason,
+            )
+    db.session.execute(
+        update(Wave)
+        .where(Wave.id == outcome.wave_id)
+        .values(admitted=Wave.admitted + people)
+        .execution_options(synchronize_session=False)
+    )
+    return outcome.wave_id
+
+
+def _remember_credit(credit: Mapping[int, float]) -> None:
+    for cohort_id, value in sorted(credit.items()):
+        db.session.execute(update(Cohort).where(Cohort.id == cohort_id).values(credit=value))
+
+
+def _names() -> dict[int, str]:
+    return {cohort.id: cohort.name for cohort in cohorts.every()}

@@ -1,0 +1,21 @@
+"""The commands of operators: `flask gate`, `cohort`, `wave`, `line`, `person`, `import`."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from waitlist.cli import cohort, gate, imports, line, person, wave
+
+
+def init_app(app: Flask) -> None:
+    """Add every command to the app."""
+    for command in (
+        gate.group,
+        cohort.group,
+        wave.group,
+        line.group,
+        person.group,
+        imports.import_command,
+        imports.undo_command,
+    ):
+        app.cli.add_command(command)

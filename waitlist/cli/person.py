@@ -1,0 +1,68 @@
+"""`flask person`: one person's whole story, and moving people between cohorts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import click
+
+from waitlist.cli import terminal
+from waitlist.extensions import reading
+from waitlist.signup import people
+
+
+@click.group("person")
+def group() -> None:
+    """People."""
+
+
+@group.command()
+@click.argument("address")
+@terminal.as_json
+@terminal.refusing
+def show(address: str, as_json: bool) -> None:
+    """Show a person and everything that happened to them."""
+    with reading():
+        entry = people.find(address)
+        summary, timeline = people.summary(entry), people.timeline(entry)
+    if as_json:
+        story = [{"at": one.at.isoformat(), "what": one.what} for one in timeline]
+        terminal.show_json({**summary, "timeline": story})
+        return
+    terminal.show_table(("person", summary["id"]), list(summary.items())[1:])
+    click.echo()
+    terminal.show_table(("at (UTC)", "what"), [(f"{one.at:%F %T}", one.what) for one in timeline])
+
+
+@group.command()
+@click.argument("addresses", nargs=-1)
+@click.option("--first", type=int, help="Those at the front, instead of addresses.")
+@click.option("--from", "source", required=True, help="The cohort they wait in.")
+@click.option("--to", "target", required=True, help="The cohort to move them to.")
+@terminal.with_reason
+@terminal.as_json
+@terminal.refusing
+def move(
+    addresses: tuple[str, ...],
+    first: int | None,
+    source: str,
+    target: str,
+    reason: str,
+    as_json: bool,
+) -> None:
+    """Move people who wait to another cohort. They keep their arrival order."""
+    if bool(addresses) == (first is not None):
+        raise click.UsageError("give either addresses or --first N")
+    now, actor = datetime.now(UTC), terminal.actor()
+    if first is not None:
+        moved = people.move_first(
+            first, source=source, target=target, actor=actor, reason=reason, now=now
+        )
+    else:
+        moved = people.move(
+            addresses, source=source, target=target, actor=actor, reason=reason, now=now
+        )
+    if as_json:
+        terminal.show_json({"moved": moved})
+    else:
+        click.echo(f"{moved:,} people moved from {source} to {target}.")

@@ -1,0 +1,178 @@
+"""The settings: read once, strictly, from the environment.
+
+Beneath the environment lie two files of the instance folder, `secrets.env` and
+`run.env`. `make run` writes them, so that a command run beside it finds the same parts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from environs import Env, EnvError, validate
+
+from waitlist.errors import SettingInvalid
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCALES = ("en", "fr")
+SOCKET_PATH_LIMIT = 100  # bytes; the kernel's own limit is 104 to 108 (unix(7))
+WEAK_SECRETS = {"changeme", "secret", "dev", "development", "default", "password"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings, checked. The defaults are those of `docs/operations.md`."""
+
+    instance: Path
+    development: bool
+    public_url: str
+    secret_keys: tuple[str, ...]
+    database_url: str
+    redis_url: str
+    launch_name: str
+    product_url: str | None
+    mail_server: str
+    mail_port: int
+    mail_username: str | None
+    mail_password: str | None
+    mail_use_tls: bool
+    mail_from: str
+    mail_per_hour: int
+    confirm_within: timedelta
+    invite_within: timedelta
+    max_body: int = 64 * 1024
+
+    @property
+    def host(self) -> str:
+        """The host name of the public address, for Message-IDs."""
+        return urlsplit(self.public_url).hostname or "localhost"
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """The checked settings; `SettingInvalid` with a sentence that says what to set."""
+    instance = Path(environ.get("INSTANCE") or ROOT / "instance").absolute()
+    try:
+        return _read(_layered(environ, instance), instance)
+    except EnvError as error:
+        raise SettingInvalid(f"{error}. See docs/operations.md, Settings.") from error
+
+
+def redis_socket(instance: Path) -> Path:
+    """Where the embedded Redis of an instance listens; the same answer to everyone who asks."""
+    inside = instance.absolute() / "redis" / "redis.sock"
+    if len(str(inside).encode()) <= SOCKET_PATH_LIMIT:
+        return inside
+    digest = hashlib.sha256(str(instance.absolute()).encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"waitlist-{digest}" / "redis.sock"
+
+
+def _layered(environ: Mapping[str, str], instance: Path) -> dict[str, str]:
+    layers = [*(dotenv_values(instance / name) for name in ("run.env", "secrets.env")), environ]
+    return {key: value for layer in layers for key, value in layer.items() if value}
+
+
+def _read(values: Mapping[str, str], instance: Path) -> Settings:
+    env = _StrictEnv(values)
+    development = (
+        env.str("ENVIRONMENT", "production", validate=validate.OneOf(["production", "development"]))
+        == "development"
+    )
+    return Settings(
+        instance=instance,
+        development=development,
+        public_url=_web_address(env, "PUBLIC_URL"),
+        secret_keys=_secret_keys(env.list("SECRET_KEYS", [])),
+        database_url=_database_url(
+            env.str("DATABASE_URL", f"sqlite:///{instance / 'waitlist.sqlite3'}")
+        ),
+        redis_url=env.str("REDIS_URL", f"unix://{redis_socket(instance)}" if development else ""),
+        launch_name=env.str("LAUNCH_NAME", "the launch"),
+        product_url=_web_address(env, "PRODUCT_URL") if "PRODUCT_URL" in values else None,
+        mail_server=env.str("MAIL_SERVER", "127.0.0.1"),
+        mail_port=env.int("MAIL_PORT", 25, validate=validate.Range(1, 65535)),
+        mail_username=env.str("MAIL_USERNAME", None),
+        mail_password=env.str("MAIL_PASSWORD", None),
+        mail_use_tls=env.bool("MAIL_USE_TLS", False),
+        mail_from=_plain_address(env.str("MAIL_FROM", "waitlist@localhost.localdomain")),
+        mail_per_hour=env.int("MAIL_PER_HOUR", 100_000, validate=validate.Range(min=1)),
+        confirm_within=timedelta(
+            hours=env.int("CONFIRM_WITHIN", 48, validate=validate.Range(1, 24 * 90))
+        ),
+        invite_within=timedelta(
+            hours=env.int("INVITE_WITHIN", 72, validate=validate.Range(1, 24 * 90))
+        ),
+    )
+
+
+class _StrictEnv(Env):
+    """An environs reader over a mapping of ours instead of `os.environ`."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        super().__init__()
+        self.values = values
+
+    def _get_value(self, env_key: str, default: object) -> object:
+        return self.values.get(env_key, default)
+
+
+def _secret_keys(keys: list[str]) -> tuple[str, ...]:
+    if not keys:
+        raise SettingInvalid(
+            "SECRET_KEYS is not set. Set it to one long random value (or several, newest first), "
+            'such as the output of: python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
+        )
+    for key in keys:
+        if len(key) < 32 or key.lower() in WEAK_SECRETS:
+            raise SettingInvalid("SECRET_KEYS holds a value shorter than 32 characters: use longer")
+    return tuple(keys)
+
+
+def _web_address(env: Env, name: str) -> str:
+    value = env.str(name, "").rstrip("/")
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise SettingInvalid(
+            f"{name} must be a web address such as https://join.example.com, not {value!r}"
+        )
+    return str(value)
+
+
+def _database_url(url: str) -> str:
+    """SQLAlchemy's form of the URL that platforms hand out (`postgres://…`)."""
+    scheme, separator, rest = url.partition("://")
+    if scheme in ("postgres", "postgresql", "postgresql+psycopg"):
+        return f"postgresql+psycopg://{rest}"
+    if scheme == "sqlite" and separator:
+        return url
+    raise SettingInvalid(f"DATABASE_URL must start with sqlite:/// or postgresql://, not {scheme}")
+
+
+def _plain_address(address: str) -> str:
+    if "@" not in address or any(sign in address for sign in "\r\n<> "):
+        raise SettingInvalid(f"MAIL_FROM must be a bare address, not {address!r}")
+    return address
+
+
+def flask_config(settings: Settings) -> dict[str, object]:
+    """The settings as Flask and its extensions name them."""
+    return {
+        "SETTINGS": settings,
+        "SQLALCHEMY_DATABASE_URI": settings.database_url,
+        "MAX_CONTENT_LENGTH": settings.max_body,
+        "MAX_FORM_MEMORY_SIZE": settings.max_body,
+        "MAIL_SERVER": settings.mail_server,
+        "MAIL_PORT": settings.mail_port,
+        "MAIL_USERNAME": settings.mail_username,
+        "MAIL_PASSWORD": settings.mail_password,
+        "MAIL_USE_TLS": settings.mail_use_tls,
+        "MAIL_DEFAULT_SENDER": settings.mail_from,
+        "BABEL_TRANSLATION_DIRECTORIES": str(ROOT / "waitlist" / "translations"),
+        "BABEL_DEFAULT_TIMEZONE": "UTC",
+        "BABEL_DEFAULT_LOCALE": LOCALES[0],
+    }

@@ -1,0 +1,82 @@
+"""Everything that can be refused, as one tree.
+
+The docstring of each says what the caller should do. `web/errors.py` has the one
+table that turns them into HTTP problems; the commands print `str(error)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class WaitlistError(Exception):
+    """Base of all that this service refuses on purpose."""
+
+
+class SettingInvalid(WaitlistError):
+    """A setting is missing or wrong: set what the sentence names and start again."""
+
+
+class AddressInvalid(WaitlistError):
+    """The e-mail address can't be mailed: ask for another; `str()` says why, in English."""
+
+
+class LinkInvalid(WaitlistError):
+    """The link is tampered with, foreign or unknown: show the one page for all of these."""
+
+
+class LinkOver(WaitlistError):
+    """The link was right, but its time is over: offer the way to a fresh one."""
+
+
+class InvitationClosed(WaitlistError):
+    """The invitation can't be completed any more: show the page of its `state`."""
+
+    def __init__(self, state: str) -> None:
+        super().__init__(f"this invitation is {state}")
+        self.state = state
+
+
+class AlreadyCompleted(WaitlistError):
+    """Used already, with other fields: show the way to sign in, never what is stored."""
+
+
+class KeyReused(WaitlistError):
+    """The idempotency key belongs to a success with other fields: use a new key."""
+
+
+class InProgress(WaitlistError):
+    """Another attempt holds the invitation: try the same request again in a moment."""
+
+
+class FieldsInvalid(WaitlistError):
+    """Fields are wrong: show each reason (a code) beside its field; nothing was stored."""
+
+    def __init__(self, reasons: Mapping[str, str], free_handles: tuple[str, ...] = ()) -> None:
+        super().__init__(", ".join(f"{field}: {reason}" for field, reason in reasons.items()))
+        self.reasons = dict(reasons)
+        self.free_handles = free_handles
+
+
+class LineUnavailable(WaitlistError):
+    """The line can't be read now (Redis away, or not yet rebuilt): go on without a position."""
+
+
+class FileRefused(WaitlistError):
+    """The file can't be imported at all: say why; nothing was imported."""
+
+
+class CohortUnknown(WaitlistError):
+    """There is no such cohort: list those there are, or add it first."""
+
+
+class CohortExists(WaitlistError):
+    """There is such a cohort already: change it instead of adding it."""
+
+
+class ValueRefused(WaitlistError):
+    """A value given by an operator is out of bounds: the sentence says which are allowed."""
+
+
+class PersonUnknown(WaitlistError):
+    """Nobody is known by that address."""

@@ -1,0 +1,159 @@
+"""The extensions, each of which wires itself into the app in its own `init_app`."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import redis as redis_py
+from flask import Flask, current_app, g, has_request_context, request
+from flask_babel import Babel
+from flask_mail import Mail
+from flask_migrate import Migrate
+from flask_sqlalchemy import SQLAlchemy
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from sqlalchemy import Connection, CursorResult, Engine, Executable, event
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.orm import DeclarativeBase
+
+from waitlist.config import LOCALES, ROOT, Settings
+
+LOCK_WAIT = 5  # seconds that a transaction waits for another's lock
+REDIS_WAIT = 1.0  # seconds that anyone waits for Redis before going on without it
+
+
+class Base(DeclarativeBase):
+    """The base of all models."""
+
+
+db = SQLAlchemy(
+    model_class=Base,
+    engine_options={"pool_pre_ping": True},
+    session_options={"expire_on_commit": False},
+)
+migrate = Migrate(directory=str(ROOT / "waitlist" / "migrations"), render_as_batch=True)
+mail = Mail()
+babel = Babel()
+
+_read_only: ContextVar[bool] = ContextVar("read_only", default=False)
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Transactions begun inside can't write: the database itself refuses."""
+    token = _read_only.set(True)
+    try:
+        yield
+    finally:
+        db.session.rollback()
+        _read_only.reset(token)
+
+
+def redis() -> redis_py.Redis:
+    """This app's Redis client: short time-outs, no silent retries."""
+    client: redis_py.Redis = current_app.extensions["redis"]
+    return client
+
+
+def redis_for_rq() -> redis_py.Redis:
+    """A client as RQ wants it: answers in bytes."""
+    client: redis_py.Redis = current_app.extensions["redis_for_rq"]
+    return client
+
+
+def worker_redis() -> redis_py.Redis:
+    """A client for an RQ worker, which blocks for long and sets its own time-outs."""
+    client: redis_py.Redis = redis_py.Redis.from_url(settings().redis_url)
+    return client
+
+
+def settings() -> Settings:
+    """This app's settings."""
+    found: Settings = current_app.config["SETTINGS"]
+    return found
+
+
+def init_app(app: Flask) -> None:
+    """Wire every extension into the app; nothing connects yet."""
+    db.init_app(app)
+    with app.app_context():
+        _init_engine(db.engine)
+    migrate.init_app(app, db)
+    mail.init_app(app)
+    babel.init_app(app, locale_selector=chosen_locale)
+    url = app.config["SETTINGS"].redis_url
+    app.extensions["redis"] = connect_redis(url, decode_responses=True)
+    app.extensions["redis_for_rq"] = connect_redis(url, decode_responses=False)
+
+
+def connect_redis(url: str, *, decode_responses: bool) -> redis_py.Redis:
+    """A client for `url` that gives up after `REDIS_WAIT` seconds."""
+    client: redis_py.Redis = redis_py.Redis.from_url(
+        url,
+        decode_responses=decode_responses,
+        socket_timeout=REDIS_WAIT,
+        socket_connect_timeout=REDIS_WAIT,
+        retry=Retry(NoBackoff(), 0),
+    )
+    return client
+
+
+def insert_unless_known(model: Any, key: Any) -> Any:
+    """An INSERT into the model's table that passes over rows whose `key` is there already."""
+    dialect = db.engine.dialect.name
+    insert = sqlite_insert if dialect == "sqlite" else postgresql_insert
+    return insert(model).on_conflict_do_nothing(index_elements=[key])
+
+
+def rows_changed(statement: Executable) -> int:
+    """Run a guarded UPDATE or DELETE in the caller's transaction: how many rows it changed."""
+    result = db.session.execute(statement)
+    return result.rowcount if isinstance(result, CursorResult) else 0
+
+
+def chosen_locale() -> str:
+    """The language of this page: the person's own, `?lang`, then the browser's."""
+    if not has_request_context():
+        return LOCALES[0]
+    asked = request.args.get("lang") or request.form.get("lang") or g.get("entry_locale")
+    if asked in LOCALES:
+        return str(asked)
+    return request.accept_languages.best_match(LOCALES) or LOCALES[0]
+
+
+def _init_engine(engine: Engine) -> None:
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _open_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    else:
+        event.listen(engine, "begin", _begin_postgres)
+
+
+def _open_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.isolation_level = None  # BEGIN is ours: see _begin_sqlite
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        "secure_delete = ON",
+        f"busy_timeout = {LOCK_WAIT * 1000}",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Take the write lock at once: a deferred one fails halfway instead of waiting."""
+    read_only = _read_only.get()
+    connection.exec_driver_sql(f"PRAGMA query_only = {int(read_only)}")
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def _begin_postgres(connection: Connection) -> None:
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_WAIT}s'")
+    if _read_only.get():
+        connection.exec_driver_sql("SET TRANSACTION READ ONLY")

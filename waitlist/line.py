@@ -1,0 +1,173 @@
+"""The line in Redis: a projection of SQL, and the only owner of its keys.
+
+A line answers only if its epoch is the one that SQL names, so a flushed, foreign or
+half-filled Redis is noticed, whatever it holds. Knows Redis only; every failure of it,
+and a line that isn't valid, is `LineUnavailable`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from waitlist.errors import LineUnavailable
+
+SCRIPTS = {path.stem: path.read_text() for path in (Path(__file__).parent / "lua").glob("*.lua")}
+MEMBER_WIDTH = 10  # equal scores are ordered as text, so ids need one width
+PAGE = 5_000
+FILLING_TTL = 900  # seconds after which an abandoned filling is gone
+
+
+class Change(NamedTuple):
+    """What SQL says of one person: the version of it, and the rank (None: not in this line)."""
+
+    entry_id: int
+    version: int
+    rank: int | None
+
+
+class Head(NamedTuple):
+    """Somebody at the front."""
+
+    entry_id: int
+    rank: int
+
+
+class Place(NamedTuple):
+    """A position (people ahead + 1; None: not in the line) and the line's length."""
+
+    position: int | None
+    length: int
+
+
+@dataclass(frozen=True)
+class Line:
+    """One cohort's line, as filled under one epoch."""
+
+    client: Redis
+    cohort: str
+    epoch: str
+    filling: str = ""
+
+    def apply(self, changes: Iterable[Change], *, read_at: int) -> None:
+        """Bring these people to what SQL said of them after `read_at`; older news is ignored."""
+        words: list[Any] = [self.epoch, read_at]
+        for change in changes:
+            rank = "" if change.rank is None else change.rank
+            words += [member(change.entry_id), change.version, rank]
+        applied = self._script("apply", ("line", "epoch"), words, ("versions", "applied"))
+        if applied < 0:
+            raise LineUnavailable("the line has another epoch, or SQL was read too long ago")
+
+    def heads(self, how_many: int, *, run_id: str) -> list[Head]:
+        """Those at the front, front first, from the very server that `run_id` names."""
+        with _redis_errors():
+            pipe = self.client.pipeline(transaction=True)
+            pipe.info("server")
+            self.client.register_script(SCRIPTS["heads"])(
+                keys=[self._key("line"), self._key("epoch")],
+                args=[self.epoch, how_many],
+                client=pipe,
+            )
+            info, flat = pipe.execute()
+        if flat is None or info["run_id"] != run_id:
+            raise LineUnavailable("the line was lost and isn't rebuilt yet")
+        return [Head(int(i), int(rank)) for i, rank in zip(flat[::2], flat[1::2], strict=True)]
+
+    def place(self, entry_id: int) -> Place:
+        """Where this person stands."""
+        found = self._script("place", ("line", "epoch"), [self.epoch, member(entry_id)])
+        if found is None:
+            raise LineUnavailable("the line isn't rebuilt yet")
+        return Place(found[0] + 1 if found[0] >= 0 else None, found[1])
+
+    def length(self) -> int:
+        """How many people are in the line."""
+        return self.place(0).length
+
+    def walk(self) -> Iterator[Head]:
+        """Everybody, front first, a page at a time."""
+        start = 0
+        while True:
+            with _redis_errors():
+                page: Any = self.client.zrange(
+                    self._key("line"), start, start + PAGE - 1, withscores=True
+                )
+            yield from (Head(int(entry), int(rank)) for entry, rank in page)
+            if len(page) < PAGE:
+                return
+            start += PAGE
+
+    def is_valid(self) -> bool:
+        """Whether Redis holds this line under this epoch."""
+        with _redis_errors():
+            return bool(self.client.get(self._key("epoch")) == self.epoch)
+
+    def fresh(self) -> Line:
+        """An empty filling of this line, to be filled and swapped in; gone if abandoned."""
+        filling = Line(self.client, self.cohort, self.epoch, f":{secrets.token_hex(8)}")
+        with _redis_errors():
+            self.client.set(filling._key("epoch"), self.epoch, ex=FILLING_TTL)
+        return filling
+
+    def fill(self, heads: Iterable[Head]) -> None:
+        """Add people to a fresh filling."""
+        with _redis_errors():
+            pipe = self.client.pipeline(transaction=False)
+            people: dict[Any, Any] = {member(head.entry_id): head.rank for head in heads}
+            if people:
+                pipe.zadd(self._key("line"), people)
+                pipe.expire(self._key("line"), FILLING_TTL)
+                pipe.execute()
+
+    def swap(self) -> None:
+        """Put this filling in the place of the line."""
+        whole = Line(self.client, self.cohort, self.epoch)
+        keys = [self._key("line"), self._key("epoch"), whole._key("line"), whole._key("epoch")]
+        with _redis_errors():
+            swapped = self.client.register_script(SCRIPTS["swap"])(keys=keys, args=[self.epoch])
+        if not swapped:
+            raise LineUnavailable("the filling was lost; rebuild again")
+
+    def _key(self, name: str) -> str:
+        return f"{{waitlist:{self.cohort}}}:{name}{self.filling}"
+
+    def _script(
+        self, name: str, own: tuple[str, ...], args: list[Any], shared: tuple[str, ...] = ()
+    ) -> Any:
+        whole = Line(self.client, self.cohort, self.epoch)
+        keys = [self._key(key) for key in own] + [whole._key(key) for key in shared]
+        with _redis_errors():
+            return self.client.register_script(SCRIPTS[name])(keys=keys, args=args)
+
+
+def member(entry_id: int) -> str:
+    """The member of the sorted set that stands for this person."""
+    return f"{entry_id:0{MEMBER_WIDTH}d}"
+
+
+def run_id(client: Redis) -> str:
+    """Which run of the Redis server this is; a restart, or a failover, has another."""
+    with _redis_errors():
+        return str(client.info("server")["run_id"])
+
+
+def clock(client: Redis) -> int:
+    """The Redis server's time, in whole unix seconds."""
+    with _redis_errors():
+        return int(client.time()[0])
+
+
+@contextmanager
+def _redis_errors() -> Iterator[None]:
+    try:
+        yield
+    except RedisError as error:
+        raise LineUnavailable("Redis doesn't answer") from error

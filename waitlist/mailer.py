@@ -1,0 +1,168 @@
+"""Mails: from a folder of three templates to a message, and over SMTP to one of five outcomes.
+
+Flask-Mail, wrapped: it has no time-out, raises when a server drops after taking the mail,
+and passes line breaks in extra headers on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import smtplib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import css_inline
+from flask import current_app, render_template
+from flask_babel import force_locale
+from flask_mail import Connection
+from flask_mail import Message as Mail
+
+from waitlist.config import LOCALES
+from waitlist.extensions import settings
+
+TIMEOUT = 20  # seconds for each step of the conversation with the mail server
+
+# reply codes (RFC 5321, section 4.2); other 5yz, such as 503 or 530, speak of us, not of a person
+ACCEPTED, FORWARDED, CLOSING = 250, 251, 421
+REFUSALS = range(550, 560)
+
+
+class Outcome(StrEnum):
+    """How the mail server answered."""
+
+    SENT = "sent"
+    LATER = "refused for now"
+    REFUSED = "refused for good"
+    UNKNOWN = "unknown"  # cut off between our last byte and the answer
+    AWAY = "away"  # no mail can go now, whichever
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An outcome and the server's own words, with no address in them."""
+
+    outcome: Outcome
+    words: str = ""
+
+
+def compose(
+    template: str, *, to: str, locale: str, message_id: int, context: dict[str, Any]
+) -> Mail:
+    """The mail of `templates/email/<template>/` in the reader's language."""
+    language = mail_language(locale)
+    common = {"launch_name": settings().launch_name, "launch_url": settings().public_url}
+    with force_locale(language):
+        subject, body, html = (
+            render_template(f"email/{template}/{part}", locale=language, **common, **context)
+            for part in ("subject.txt", "body.txt", "body.html")
+        )
+    mail = Mail(
+        subject=" ".join(subject.split()),
+        recipients=[_header(to)],
+        body=body,
+        html=css_inline.inline(html, keep_style_tags=True),
+        sender=settings().mail_from,
+        extra_headers={
+            "Content-Language": language,
+            "Auto-Submitted": "auto-generated",
+            "Feedback-ID": _header(f"{template}:waitlist"),
+        },
+    )
+    mail.msgId = stable_message_id(message_id)
+    return mail
+
+
+def mail_language(locale: str) -> str:
+    """The language we write in to somebody of this locale: theirs, else the first we have."""
+    language = locale.replace("_", "-").split("-")[0].lower()
+    return language if language in LOCALES else LOCALES[0]
+
+
+def stable_message_id(message_id: int) -> str:
+    """The Message-ID of an outbox row: the same each time, so that a repeat is recognised."""
+    host = settings().host
+    digest = hashlib.sha256(f"{host}:{message_id}".encode()).hexdigest()[:16]
+    return f"<{message_id}.{digest}@{host}>"
+
+
+@contextmanager
+def post_office() -> Iterator[Route]:
+    """A route to the mail server, connected at the first mail and kept until the end."""
+    route = Route(current_app.extensions["mail"])
+    try:
+        yield route
+    finally:
+        route.close()
+
+
+class Route(Connection):
+    """Flask-Mail's connection with time-outs, which answers instead of raising."""
+
+    host: smtplib.SMTP | None = None
+
+    def configure_host(self) -> smtplib.SMTP:
+        """Connect, with a time-out for every step."""
+        mail = self.mail
+        host = smtplib.SMTP(mail.server, mail.port, timeout=TIMEOUT)
+        if mail.use_tls:
+            host.starttls()
+        if mail.username and mail.password:
+            host.login(mail.username, mail.password)
+        return host
+
+    def deliver(self, mail: Mail, to: str) -> Answer:
+        """Hand one mail over and say how the server answered; a lost connection is renewed."""
+        try:
+            self.host = self.host or self.configure_host()
+            envelope = self._envelope(self.host, to)
+        except (OSError, smtplib.SMTPException) as error:
+            self.close()
+            return Answer(Outcome.AWAY, type(error).__name__)
+        return envelope or self._content(self.host, mail)
+
+    def close(self) -> None:
+        """Say goodbye; whatever goes wrong with that changes nothing any more."""
+        host, self.host = self.host, None
+        if host is not None:
+            with suppress(OSError, smtplib.SMTPException):
+                host.quit()
+
+    def _envelope(self, host: smtplib.SMTP, to: str) -> Answer | None:
+        """Sender and recipient; an answer only if the server refuses the recipient."""
+        host.ehlo_or_helo_if_needed()
+        code, words = host.mail(settings().mail_from)
+        if code != ACCEPTED:
+            raise smtplib.SMTPSenderRefused(code, words, settings().mail_from)
+        code, words = host.rcpt(to)
+        if code in (ACCEPTED, FORWARDED):
+            return None
+        host.rset()
+        return _refusal(code)
+
+    def _content(self, host: smtplib.SMTP, mail: Mail) -> Answer:
+        try:
+            code, _words = host.data(mail.as_bytes())
+        except smtplib.SMTPDataError as error:
+            host.rset()
+            return _refusal(error.smtp_code)
+        except (OSError, smtplib.SMTPException) as error:
+            self.close()
+            return Answer(Outcome.UNKNOWN, type(error).__name__)
+        return Answer(Outcome.SENT) if code == ACCEPTED else _refusal(code)
+
+
+def _refusal(code: int) -> Answer:
+    """What a refusal's code says: of this mail (4yz, 55y), or of the server as a whole."""
+    if code in REFUSALS:
+        return Answer(Outcome.REFUSED, str(code))
+    away = code == CLOSING or code >= 500
+    return Answer(Outcome.AWAY if away else Outcome.LATER, str(code))
+
+
+def _header(value: str) -> str:
+    if "\r" in value or "\n" in value:
+        raise ValueError("a line break in a mail header")
+    return value

@@ -1,0 +1,1 @@
+"""Onboarding: invitations, and the last step that they lead to."""

@@ -1,0 +1,109 @@
+"""What becomes of invitations that aren't completed: lapsing, renewing, and outages."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, update
+
+from waitlist import links, policy, projection, seats
+from waitlist.extensions import db, rows_changed
+from waitlist.models import Entry, Heartbeat, Invitation
+from waitlist.wake import wake
+
+BATCH = 500
+PULSE = timedelta(seconds=5)
+
+
+def lapse(*, now: datetime) -> int:
+    """End invitations half an hour after their deadline, and free their seats; how many."""
+    over = (
+        select(Invitation.id)
+        .where(Invitation.state == "open", Invitation.expires_at <= now - policy.GRACE)
+        .order_by(Invitation.id)
+        .limit(BATCH)
+    )
+    found = db.session.scalars(over).all()
+    db.session.rollback()
+    if not found:
+        return 0
+    seats.lock()
+    lapsed = seats.give_back(found, as_="expired", entries_as="lapsed", now=now)
+    db.session.commit()
+    return len(lapsed)
+
+
+def may_renew(invitation: Invitation, *, now: datetime) -> bool:
+    """Whether this invitation's page offers a way back to the line."""
+    over = invitation.entry.state == "lapsed" or _is_late(invitation, now=now)
+    return over and invitation.entry.renewals < policy.RENEWALS
+
+
+def renew(token: str, *, now: datetime) -> bool:
+    """Put somebody whose time ran out back in the line at the old rank; False if they can't.
+
+    At most three times; who stands at the front is admitted by the next tick with a free
+    seat. `LinkInvalid` for a link that isn't ours.
+    """
+    seats.lock()
+    invitation = links.invitation_of(token)
+    if _is_late(invitation, now=now):
+        seats.give_back([invitation.id], as_="expired", entries_as="lapsed", now=now)
+    back = rows_changed(
+        update(Entry)
+        .where(
+            Entry.id == invitation.entry_id,
+            Entry.state == "lapsed",
+            Entry.renewals < policy.RENEWALS,
+        )
+        .values(state="waiting", renewals=Entry.renewals + 1)
+    )
+    cohort_id = invitation.entry.cohort_id
+    if back:
+        projection.note(cohort_id, [invitation.entry_id])
+    db.session.commit()
+    projection.settle(cohort_id)
+    wake("admission")
+    return bool(back)
+
+
+def beat(*, now: datetime) -> timedelta:
+    """Note that the clock is alive; after an outage, or a step of it, shift what fell due in it.
+
+    Gives the gap that was made up for (zero: none), so that downtime never expires anybody.
+    """
+    pulse = db.session.get(Heartbeat, "clock")
+    if pulse is None:
+        db.session.add(Heartbeat(name="clock", at=now))
+        db.session.commit()
+        return timedelta()
+    gap = now - pulse.at
+    if timedelta() <= gap < PULSE:
+        db.session.rollback()
+        return timedelta()
+    if gap > policy.OUTAGE:
+        _shift_deadlines(pulse.at, now)
+    pulse.at = now
+    db.session.commit()
+    return gap if gap > policy.OUTAGE else timedelta()
+
+
+def _is_late(invitation: Invitation, *, now: datetime) -> bool:
+    late = policy.deadline_passed(invitation.expires_at, None, now)
+    return invitation.state == "open" and late
+
+
+def _shift_deadlines(since: datetime, until: datetime) -> None:
+    gap = until - since
+    due = select(Invitation).where(
+        Invitation.state == "open", Invitation.expires_at.between(since - policy.GRACE, until)
+    )
+    for invitation in db.session.scalars(due.order_by(Invitation.id).with_for_update()):
+        assert invitation.expires_at is not None
+        invitation.expires_at += gap
+    unconfirmed = select(Entry).where(
+        Entry.state == "pending", Entry.confirm_by.between(since, until)
+    )
+    for entry in db.session.scalars(unconfirmed.order_by(Entry.id).with_for_update()):
+        assert entry.confirm_by is not None
+        entry.confirm_by += gap

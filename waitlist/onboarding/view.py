@@ -1,0 +1,36 @@
+"""What an invitation's link shows, whoever opens it and however often: nothing changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from waitlist import links, policy, tokens
+from waitlist.extensions import settings
+from waitlist.onboarding.invitations import may_renew
+
+
+@dataclass(frozen=True)
+class InvitationView:
+    """An invitation as its page shows it; `opened` signs the moment of showing."""
+
+    state: str
+    address: str
+    locale: str
+    expires_at: datetime | None
+    opened: str
+    can_renew: bool
+
+
+def look(token: str, *, now: datetime) -> InvitationView:
+    """The invitation that a link names; `LinkInvalid` if it names none."""
+    invitation = links.invitation_of(token)
+    late = policy.deadline_passed(invitation.expires_at, None, now)
+    return InvitationView(
+        state="expired" if invitation.state == "open" and late else invitation.state,
+        address=invitation.entry.address,
+        locale=invitation.entry.locale,
+        expires_at=invitation.expires_at,
+        opened=tokens.opened(settings().secret_keys, invitation.id),
+        can_renew=may_renew(invitation, now=now),
+    )

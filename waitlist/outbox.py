@@ -1,0 +1,151 @@
+"""The outbox: mails that are owed, staged in the transaction that owes them.
+
+queued → sending (leased) → sent | bounced | cancelled. A lease carries a number, and only
+its holder may mark the message, so a worker that was stopped past its lease changes nothing.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, func, insert, select, update
+
+from waitlist.extensions import db, rows_changed
+from waitlist.models import Message
+
+LEASE = timedelta(seconds=30)
+FIRST_DELAY = timedelta(seconds=15)
+LONGEST_DELAY = timedelta(hours=1)
+
+# the order in which mail goes: invitation, fresh link, apology, confirm, all else
+PRIORITIES = {"invitation": 0, "renewal": 1, "apology": 2, "confirm": 3}
+LAST_PRIORITY = 4
+
+
+def stage(
+    kind: str, entry_ids: Iterable[int], *, now: datetime, invitations: Sequence[int] = ()
+) -> None:
+    """Owe each of these people a mail, in the caller's transaction; wake `mail` after it."""
+    people = list(entry_ids)
+    whose: Sequence[int | None] = invitations or [None] * len(people)
+    rows: list[dict[str, Any]] = [
+        {
+            "kind": kind,
+            "priority": priority(kind),
+            "entry_id": entry_id,
+            "invitation_id": invitation_id,
+            "created_at": now,
+            "due_at": now,
+        }
+        for entry_id, invitation_id in zip(people, whose, strict=True)
+    ]
+    if rows:
+        db.session.execute(insert(Message), rows)
+
+
+def priority(kind: str) -> int:
+    """The place of this kind in the order of mail; less goes first."""
+    return PRIORITIES.get(kind, LAST_PRIORITY)
+
+
+def cancel(which: ColumnElement[bool], *, reason: str) -> int:
+    """Cancel what is still queued of these, in the caller's transaction; how many.
+
+    What is `sending` is already under way and stays.
+    """
+    return rows_changed(
+        update(Message)
+        .where(which, Message.state == "queued")
+        .values(state="cancelled", reason=reason)
+    )
+
+
+class Leased(NamedTuple):
+    """A message under lease: which, by which lease, and how often it was tried before."""
+
+    id: int
+    lease: int
+    attempts: int
+
+
+def lease(*, now: datetime) -> Leased | None:
+    """The next mail that is due, leased to the caller and committed; None if nothing is due."""
+    due = (
+        select(Message.id)
+        .where(Message.state == "queued", Message.due_at <= now)
+        .order_by(Message.priority, Message.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    leased = db.session.execute(
+        update(Message)
+        .where(Message.id == due.scalar_subquery(), Message.state == "queued")
+        .values(state="sending", lease=Message.lease + 1, leased_until=now + LEASE)
+        .returning(Message.id, Message.lease, Message.attempts)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    db.session.commit()
+    return None if leased is None else Leased(*leased)
+
+
+def mark(message: Leased, *, state: str, now: datetime, reason: str = "") -> bool:
+    """Set a leased message's end, in the caller's transaction; False if the lease was lost."""
+    sent_at = now if state == "sent" else None
+    return bool(
+        rows_changed(_held(message).values(state=state, reason=reason[:200], sent_at=sent_at))
+    )
+
+
+def put_back(message: Leased, *, now: datetime, reason: str, delay: bool = True) -> bool:
+    """Queue a leased message again, later each time; False if the lease was lost."""
+    attempts = message.attempts + 1 if delay else message.attempts
+    due_at = now + _delay(attempts) if delay else now
+    return bool(
+        rows_changed(
+            _held(message).values(
+                state="queued", reason=reason[:200], attempts=attempts, due_at=due_at
+            )
+        )
+    )
+
+
+def reclaim(*, now: datetime) -> int:
+    """Queue again whatever was leased by someone who didn't come back; commits; how many."""
+    found = rows_changed(
+        update(Message)
+        .where(Message.state == "sending", Message.leased_until < now)
+        .values(state="queued", reason="its worker didn't come back")
+    )
+    db.session.commit()
+    return found
+
+
+def queued() -> int:
+    """How many mails wait to be sent."""
+    waiting = Message.state.in_(("queued", "sending"))
+    return db.session.scalar(select(func.count()).select_from(Message).where(waiting)) or 0
+
+
+def is_due(*, now: datetime) -> bool:
+    """Whether a mail worker would find something to do."""
+    ready = (Message.state == "queued") & (Message.due_at <= now)
+    left = (Message.state == "sending") & (Message.leased_until < now)
+    return any(
+        db.session.scalar(select(select(Message.id).where(which).exists()))
+        for which in (ready, left)
+    )
+
+
+def _delay(attempts: int) -> timedelta:
+    longest: timedelta = min(FIRST_DELAY * 2 ** min(attempts - 1, 10), LONGEST_DELAY)
+    jitter = random.uniform(0.5, 1)  # full jitter would retry too early
+    return longest * jitter
+
+
+def _held(message: Leased) -> Any:
+    return update(Message).where(
+        Message.id == message.id, Message.state == "sending", Message.lease == message.lease
+    )

@@ -1,0 +1,209 @@
+"""Keeping the Redis line equal to SQL: notes of change, catching up, rebuilding, checking.
+
+Every transaction that touches the line leaves a `LineChange` row in SQL. Whoever brings
+Redis up to date reads the person's state from SQL *after* the change, so a note can be
+worked off by anybody, twice, or late, with the same result.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import NamedTuple
+
+import structlog
+from sqlalchemy import ColumnElement, and_, case, delete, insert, or_, select, update
+
+from waitlist import extensions
+from waitlist import line as lines
+from waitlist.errors import LineUnavailable
+from waitlist.extensions import db, reading
+from waitlist.failpoints import failpoint
+from waitlist.line import Change, Head, Line
+from waitlist.models import Cohort, Entry, Gate, LineChange
+
+log = structlog.get_logger()
+BATCH = 1_000
+MOST_REPORTED = 1_000
+CHECKS = 3
+
+
+class Difference(NamedTuple):
+    """Somebody whose place in Redis isn't what SQL says; ranks, None where absent."""
+
+    entry_id: int
+    in_sql: int | None
+    in_redis: int | None
+
+
+def in_line() -> ColumnElement[bool]:
+    """Who stands in a line: confirmed people who wait and can be mailed."""
+    return and_(Entry.state == "waiting", Entry.suppressed_at.is_(None))
+
+
+def note(cohort_id: int, entry_ids: Iterable[int]) -> None:
+    """Leave a note of each person's change, in the caller's transaction."""
+    notes = [{"cohort_id": cohort_id, "entry_id": entry_id} for entry_id in entry_ids]
+    if notes:
+        db.session.execute(insert(LineChange), notes)
+
+
+def of_cohort(cohort_id: int) -> Line:
+    """The line of a cohort under the epoch that SQL names now."""
+    with reading():
+        name, epoch = db.session.execute(
+            select(Cohort.name, Cohort.line_epoch).where(Cohort.id == cohort_id)
+        ).one()
+    if epoch is None:
+        raise LineUnavailable(f"the line of {name} was never built")
+    return Line(extensions.redis(), name, epoch)
+
+
+def catch_up(cohort_id: int, *, onto: Line | None = None) -> None:
+    """Work off all notes of a cohort, on its line or onto a filling of it."""
+    while True:
+        read_at = lines.clock(extensions.redis())
+        line = onto or of_cohort(cohort_id)
+        noted, changes = _read_notes(cohort_id)
+        if not noted:
+            return
+        line.apply(changes, read_at=read_at)
+        db.session.execute(delete(LineChange).where(LineChange.id.in_(noted)))
+        db.session.commit()
+
+
+def settle(*cohort_ids: int) -> None:
+    """Catch up after a commit, if Redis lets us; else the clock will."""
+    try:
+        for cohort_id in cohort_ids:
+            catch_up(cohort_id)
+    except LineUnavailable as error:
+        log.info("line follows later", why=str(error))
+
+
+def require_valid() -> str:
+    """Rebuild every line that Redis lost, catch up, and say which run of Redis that was."""
+    run_id = lines.run_id(extensions.redis())
+    with reading():
+        known = db.session.scalar(select(Gate.line_run_id))
+        cohort_ids = db.session.scalars(select(Cohort.id)).all()
+    for cohort_id in cohort_ids:
+        if run_id != known or not _is_valid(cohort_id):
+            rebuild(cohort_id)
+        else:
+            catch_up(cohort_id)
+    if run_id != known:
+        db.session.execute(update(Gate).values(line_run_id=run_id))
+        db.session.commit()
+    return run_id
+
+
+def rebuild(cohort_id: int) -> int:
+    """Fill a cohort's line anew from SQL; how many people are in it.
+
+    First SQL gets the new epoch: from then on nothing is applied to the old line, so all
+    that happens during the filling stays noted and is worked off here, or afterwards.
+    """
+    epoch = secrets.token_hex(16)
+    db.session.execute(update(Cohort).where(Cohort.id == cohort_id).values(line_epoch=epoch))
+    db.session.commit()
+    line = of_cohort(cohort_id)
+    filling = line.fresh()
+    heads = _truth(cohort_id)
+    while batch := list(islice(heads, BATCH)):
+        filling.fill(batch)
+    failpoint("rebuild.filled")
+    catch_up(cohort_id, onto=filling)
+    failpoint("rebuild.before-swap")
+    filling.swap()
+    catch_up(cohort_id)
+    return line.length()
+
+
+def check(cohort_id: int) -> list[Difference]:
+    """Where the line differs from SQL, looked at three times so that work in flight isn't told."""
+    found: set[Difference] = set()
+    for attempt in range(CHECKS):
+        catch_up(cohort_id)
+        line = of_cohort(cohort_id)
+        if not line.is_valid():
+            raise LineUnavailable(f"the line of {line.cohort} is lost; the clock rebuilds it")
+        seen = set(islice(_differences(_truth(cohort_id), line.walk()), MOST_REPORTED))
+        found = seen if attempt == 0 else found & seen
+        if not found:
+            break
+        time.sleep(0.5)
+    return sorted(found)
+
+
+def _is_valid(cohort_id: int) -> bool:
+    try:
+        return of_cohort(cohort_id).is_valid()
+    except LineUnavailable:
+        return False
+
+
+def _read_notes(cohort_id: int) -> tuple[list[int], list[Change]]:
+    """The oldest notes and, in the same statement, what SQL says now of those they name."""
+    oldest = (
+        select(LineChange.id, LineChange.entry_id)
+        .where(LineChange.cohort_id == cohort_id)
+        .order_by(LineChange.id)
+        .limit(BATCH)
+        .subquery()
+    )
+    stands = and_(in_line(), Entry.cohort_id == cohort_id)
+    with reading():
+        rows = db.session.execute(
+            select(oldest.c.id, oldest.c.entry_id, case((stands, Entry.rank)))
+            .select_from(oldest)
+            .outerjoin(Entry, Entry.id == oldest.c.entry_id)
+            .order_by(oldest.c.id)
+        ).all()
+    latest = {entry_id: Change(entry_id, version, rank) for version, entry_id, rank in rows}
+    return [version for version, _, _ in rows], list(latest.values())
+
+
+def _truth(cohort_id: int) -> Iterator[Head]:
+    """Who stands in the line by SQL, front first, a page at a time."""
+    after = None
+    while True:
+        page = (
+            select(Entry.rank, Entry.id)
+            .where(Entry.cohort_id == cohort_id, in_line())
+            .order_by(Entry.rank, Entry.id)
+            .limit(lines.PAGE)
+        )
+        if after is not None:
+            page = page.where(_after(*after))
+        with reading():
+            rows = db.session.execute(page).all()
+        yield from (Head(entry_id, rank) for rank, entry_id in rows)
+        if len(rows) < lines.PAGE:
+            return
+        after = tuple(rows[-1])
+
+
+def _after(rank: int, entry_id: int) -> ColumnElement[bool]:
+    # the first half lets SQLite and PostgreSQL seek in the index
+    return and_(Entry.rank >= rank, or_(Entry.rank > rank, Entry.id > entry_id))
+
+
+def _differences(truth: Iterator[Head], line: Iterator[Head]) -> Iterator[Difference]:
+    """Walk both in order, side by side."""
+    wanted, found = next(truth, None), next(line, None)
+    while wanted or found:
+        if wanted == found:
+            wanted, found = next(truth, None), next(line, None)
+        elif wanted and (found is None or _order(wanted) < _order(found)):
+            yield Difference(wanted.entry_id, wanted.rank, None)
+            wanted = next(truth, None)
+        elif found:
+            yield Difference(found.entry_id, None, found.rank)
+            found = next(line, None)
+
+
+def _order(head: Head) -> tuple[int, int]:
+    return head.rank, head.entry_id

@@ -1,0 +1,170 @@
+"""One person's whole timeline, and moving people between cohorts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select, update
+
+from waitlist import audit, cohorts, policy, projection
+from waitlist.errors import LineUnavailable, PersonUnknown, ValueRefused
+from waitlist.extensions import db
+from waitlist.models import (
+    Audit,
+    Entry,
+    Invitation,
+    Message,
+    PlaceChange,
+    Registration,
+)
+
+BATCH = 1_000
+
+
+@dataclass(frozen=True)
+class Happening:
+    """One line of a timeline."""
+
+    at: datetime
+    what: str
+
+
+def find(address: str) -> Entry:
+    """The person of that address; `PersonUnknown`, or `AddressInvalid`."""
+    key = policy.canonical_address(address).key
+    entry = db.session.scalars(select(Entry).where(Entry.address_key == key)).one_or_none()
+    if entry is None:
+        raise PersonUnknown(f"nobody is known by {address}")
+    return entry
+
+
+def summary(entry: Entry) -> dict[str, Any]:
+    """What there is to know of a person now, as JSON."""
+    try:
+        place = projection.of_cohort(entry.cohort_id).place(entry.id)
+        position = place.position if entry.state == "waiting" else None
+    except LineUnavailable:
+        position = None
+    return {
+        "id": str(entry.id),
+        "address": entry.address,
+        "name": entry.name,
+        "state": entry.state,
+        "cohort": entry.cohort.name,
+        "locale": entry.locale,
+        "arrival": entry.arrival,
+        "rank": entry.rank,
+        "position": position,
+        "suppressed": entry.suppressed_at is not None,
+        "attributes": entry.attributes,
+    }
+
+
+def timeline(entry: Entry) -> list[Happening]:
+    """Everything that happened to a person, oldest first."""
+    found = [*_signup(entry), *_places(entry), *_invitations(entry), *_mails(entry), *_acts(entry)]
+    return sorted(found, key=lambda happening: happening.at)
+
+
+def move(
+    addresses: Sequence[str], *, source: str, target: str, actor: str, reason: str, now: datetime
+) -> int:
+    """Move these people, if they wait in `source`, to `target`; how many. They keep their rank."""
+    ids = [find(address).id for address in addresses]
+    return _move(ids, source, target, actor=actor, reason=reason, now=now)
+
+
+def move_first(
+    how_many: int, *, source: str, target: str, actor: str, reason: str, now: datetime
+) -> int:
+    """Move those at the front of `source` to `target`; how many. They keep their rank."""
+    if how_many < 1:
+        raise ValueRefused(f"--first is a whole number from 1, not {how_many}")
+    ids = db.session.scalars(
+        select(Entry.id)
+        .where(Entry.cohort_id == cohorts.find(source).id, projection.in_line())
+        .order_by(Entry.rank, Entry.id)
+        .limit(how_many)
+    ).all()
+    return _move(ids, source, target, actor=actor, reason=reason, now=now)
+
+
+def _move(
+    ids: Sequence[int], source: str, target: str, *, actor: str, reason: str, now: datetime
+) -> int:
+    from_id, to_id = cohorts.find(source).id, cohorts.find(target).id
+    if from_id == to_id:
+        raise ValueRefused(f"{source} is where they are already")
+    moved: list[int] = []
+    for start in range(0, len(ids), BATCH):
+        moved += db.session.scalars(
+            update(Entry)
+            .where(
+                Entry.id.in_(ids[start : start + BATCH]),
+                Entry.cohort_id == from_id,
+                Entry.state == "waiting",
+            )
+            .values(cohort_id=to_id)
+            .returning(Entry.id)
+            .execution_options(synchronize_session=False)
+        )
+    why = f"moved from {source} to {target}" + (f": {reason}" if reason else "")
+    db.session.add_all(PlaceChange(entry_id=i, at=now, reason=why[:200]) for i in moved)
+    projection.note(from_id, moved)
+    projection.note(to_id, moved)
+    after: dict[str, Any] = {"from": source, "to": target, "people": len(moved)}
+    audit.record("person.move", f"cohort:{to_id}", actor=actor, now=now, after=after, reason=reason)
+    db.session.commit()
+    projection.settle(from_id, to_id)
+    return len(moved)
+
+
+def _signup(entry: Entry) -> Iterator[Happening]:
+    source = f"imported (import {entry.import_id})" if entry.import_id else "joined"
+    yield Happening(entry.joined_at, f"{source}, arrival {entry.arrival}")
+    for at, what in (
+        (entry.confirmed_at, "confirmed"),
+        (entry.left_at, "left the line"),
+        (entry.suppressed_at, "address can't be mailed"),
+    ):
+        if at is not None:
+            yield Happening(at, what)
+
+
+def _places(entry: Entry) -> Iterator[Happening]:
+    query = select(PlaceChange).where(PlaceChange.entry_id == entry.id)
+    for change in db.session.scalars(query):
+        place = "" if change.arrival is None else f", arrival {change.arrival}"
+        yield Happening(change.at, f"{change.reason}{place}")
+
+
+def _invitations(entry: Entry) -> Iterator[Happening]:
+    query = select(Invitation).where(Invitation.entry_id == entry.id)
+    for invitation in db.session.scalars(query):
+        name = f"invitation {invitation.id}"
+        yield Happening(invitation.created_at, f"admitted by wave {invitation.wave_id}: {name}")
+        if invitation.mailed_at is not None:
+            yield Happening(invitation.mailed_at, f"{name} mailed, until {invitation.expires_at}")
+        if invitation.ended_at is not None:
+            yield Happening(invitation.ended_at, f"{name} {invitation.state}")
+    registered = select(Registration).where(Registration.entry_id == entry.id)
+    for registration in db.session.scalars(registered):
+        yield Happening(registration.created_at, f"registered as {registration.handle}")
+
+
+def _mails(entry: Entry) -> Iterator[Happening]:
+    for message in db.session.scalars(select(Message).where(Message.entry_id == entry.id)):
+        why = f" ({message.reason})" if message.reason else ""
+        yield Happening(message.created_at, f"mail {message.id} owed: {message.kind}")
+        if message.sent_at is not None:
+            yield Happening(message.sent_at, f"mail {message.id} taken by the mail server")
+        elif message.state != "queued" or message.reason:
+            yield Happening(message.due_at, f"mail {message.id} {message.state}{why}")
+
+
+def _acts(entry: Entry) -> Iterator[Happening]:
+    for act in db.session.scalars(select(Audit).where(Audit.subject == f"entry:{entry.id}")):
+        yield Happening(act.at, f"{act.action} by {act.actor} {act.reason}".rstrip())

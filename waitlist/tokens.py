@@ -1,0 +1,82 @@
+"""Links: one salt a purpose, and in each token which row, which generation, and its nonce.
+
+The signature only keeps strangers from asking; what a link opens, and until when, the row
+decides. So a reused id, an old backup or a leaked key opens nothing. Knows no Flask and no SQL.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+from itsdangerous import BadData, TimestampSigner, URLSafeSerializer
+
+from waitlist.errors import LinkInvalid
+
+NAMESPACE = "waitlist."
+
+
+class Purpose(StrEnum):
+    """What a link is for; none opens anything else."""
+
+    CONFIRM = "confirm"
+    PLACE = "place"
+    INVITE = "invite"
+    WELCOME = "welcome"
+    UNDO = "undo"
+    ACT = "act"
+
+
+class Ref(NamedTuple):
+    """What a token names: a row's id, its generation and its nonce."""
+
+    id: int
+    generation: int
+    nonce: str
+
+    def opens(self, generation: int, nonce: str) -> bool:
+        """Whether this is that row's link; compared in constant time."""
+        return self.generation == generation and hmac.compare_digest(self.nonce, nonce)
+
+
+def dumps(keys: Sequence[str], purpose: Purpose, ref: Ref) -> str:
+    """The token of `ref`, signed by the newest key (the first)."""
+    token = _serializer(keys, purpose).dumps(list(ref))
+    return token if isinstance(token, str) else token.decode()
+
+
+def loads(keys: Sequence[str], purpose: Purpose, token: str) -> Ref:
+    """What the token names; `LinkInvalid` unless one of the keys signed it for `purpose`."""
+    try:
+        match _serializer(keys, purpose).loads(token):
+            case [int(row_id), int(generation), str(nonce)]:
+                return Ref(row_id, generation, nonce)
+    except BadData as error:
+        raise LinkInvalid("this link was not made here") from error
+    raise LinkInvalid("this link names nothing")
+
+
+def opened(keys: Sequence[str], invitation_id: int) -> str:
+    """A signed note that the form of this invitation was opened now."""
+    return _opened_signer(keys).sign(str(invitation_id)).decode()
+
+
+def opened_at(keys: Sequence[str], note: str, invitation_id: int) -> datetime | None:
+    """When the form was opened, in whole seconds; None for a note that isn't this invitation's."""
+    try:
+        value, at = _opened_signer(keys).unsign(note, return_timestamp=True)
+    except BadData:
+        return None
+    return at.astimezone(UTC) if value == str(invitation_id).encode() else None
+
+
+def _serializer(keys: Sequence[str], purpose: Purpose) -> URLSafeSerializer:
+    # itsdangerous signs with the last of its keys and tries them all
+    return URLSafeSerializer(list(reversed(keys)), salt=NAMESPACE + purpose)
+
+
+def _opened_signer(keys: Sequence[str]) -> TimestampSigner:
+    return TimestampSigner(list(reversed(keys)), salt=NAMESPACE + "opened")

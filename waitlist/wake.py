@@ -1,0 +1,44 @@
+"""Waking workers. A wake-up that is lost costs time, never a duty: the clock sweeps SQL."""
+
+from __future__ import annotations
+
+import structlog
+from redis.exceptions import RedisError
+from rq import Queue
+from rq.serializers import JSONSerializer
+
+from waitlist import extensions
+
+log = structlog.get_logger()
+QUEUES = {"admission": "workers.jobs.run_admission", "mail": "workers.jobs.run_mail"}
+JOB_TIMEOUT = 900  # seconds
+ASKED_TTL = 5  # seconds after which a wake-up that nobody answered may be asked again
+
+
+def wake(queue: str) -> None:
+    """Ask for one run of a queue's job, unless one is asked for already.
+
+    Call it after the commit. Redis away: logged, and the clock asks again.
+    """
+    client = extensions.redis()
+    try:
+        if client.set(asked_key(queue), "1", nx=True, ex=ASKED_TTL):
+            _queue(queue).enqueue(
+                QUEUES[queue], job_timeout=JOB_TIMEOUT, result_ttl=0, failure_ttl=3600
+            )
+    except RedisError as error:
+        log.warning("wake-up lost", queue=queue, error=type(error).__name__)
+
+
+def answered(queue: str) -> None:
+    """The job has begun: what comes from now on may ask again."""
+    extensions.redis().delete(asked_key(queue))
+
+
+def asked_key(queue: str) -> str:
+    """The key that stands while a wake-up is under way."""
+    return f"waitlist:asked:{queue}"
+
+
+def _queue(name: str) -> Queue:
+    return Queue(name, connection=extensions.redis_for_rq(), serializer=JSONSerializer)

@@ -1,0 +1,26 @@
+"""The pages: one blueprint a file, and what holds for all of them."""
+
+from __future__ import annotations
+
+from flask import Flask
+from whitenoise import WhiteNoise
+
+from waitlist.config import Settings
+from waitlist.web import api, errors, health, invite, public, security, words
+
+
+def init_app(app: Flask) -> None:
+    """Register every blueprint and what all pages share."""
+    settings: Settings = app.config["SETTINGS"]
+    for blueprint in (public.bp, invite.bp, api.bp, health.bp):
+        app.register_blueprint(blueprint)
+    if settings.development:
+        from waitlist.web import dev  # its mailbox reads aiosmtpd's Maildir, a development part
+
+        app.register_blueprint(dev.bp)
+    words.init_app(app)
+    security.init_app(app)
+    errors.init_app(app)
+    app.wsgi_app = WhiteNoise(  # type: ignore[method-assign]
+        app.wsgi_app, root=app.static_folder, prefix="static/", max_age=3600
+    )

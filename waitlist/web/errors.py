@@ -1,0 +1,198 @@
+"""One table from what is refused to an HTTP problem: RFC 9457 to programs, a page to people."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+import structlog
+from flask import Flask, Response, make_response, render_template, request
+from flask_babel import lazy_gettext as _
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from werkzeug.exceptions import HTTPException
+
+from waitlist import errors
+
+log = structlog.get_logger()
+RETRY_AFTER = "2"  # seconds
+
+
+class Problem(NamedTuple):
+    """A status, the stable name of the kind, and what to say of it."""
+
+    status: int
+    type: str
+    title: Any
+    detail: Any
+
+
+PROBLEMS: dict[type[Exception], Problem] = {
+    errors.LinkInvalid: Problem(
+        404,
+        "link-unknown",
+        _("We don't know this link"),
+        _("It may have been cut off when it was copied. Open it again from the mail we sent you."),
+    ),
+    errors.LinkOver: Problem(
+        410,
+        "link-over",
+        _("This link's time is over"),
+        _("Ask for a fresh one on the page of your place."),
+    ),
+    errors.AddressInvalid: Problem(
+        422,
+        "address-invalid",
+        _("We can't mail this address"),
+        _("This doesn't look like an e-mail address. Please check it for typing errors."),
+    ),
+    errors.FieldsInvalid: Problem(
+        422,
+        "fields-invalid",
+        _("Some fields need another look"),
+        _("Nothing was stored. Correct what is marked and send the form again."),
+    ),
+    errors.AlreadyCompleted: Problem(
+        409,
+        "already-completed",
+        _("You're in already"),
+        _("This invitation was used before. Sign in with the handle and password chosen then."),
+    ),
+    errors.KeyReused: Problem(
+        422,
+        "key-reused",
+        _("This key belongs to another request"),
+        _("Send a new Idempotency-Key with a new request."),
+    ),
+    errors.InProgress: Problem(
+        409,
+        "in-progress",
+        _("We're still working on it"),
+        _("Another attempt is under way. Please try again in a moment: you can't lose your place."),
+    ),
+    OperationalError: Problem(
+        503,
+        "unavailable",
+        _("Please try again in a moment"),
+        _("Something of ours is briefly away. Please try again: you can't lose your place."),
+    ),
+}
+PROBLEMS[InterfaceError] = PROBLEMS[PoolTimeout] = PROBLEMS[OperationalError]
+
+CLOSED = {
+    "expired": Problem(
+        410,
+        "invitation-expired",
+        _("This invitation's time is over"),
+        _("Your place is kept: ask for a fresh invitation."),
+    ),
+    "superseded": Problem(
+        410,
+        "invitation-superseded",
+        _("There is a newer invitation"),
+        _("Open the link in the newest mail we sent you."),
+    ),
+    "revoked": Problem(
+        410,
+        "invitation-revoked",
+        _("This invitation was taken back"),
+        _("The page of your place says how things stand."),
+    ),
+}
+
+BY_STATUS = {
+    400: (_("We didn't understand that"), _("Please go back and try again.")),
+    403: (_("This came from another site"), _("Open the page here and send the form again.")),
+    404: (_("There is no such page"), _("Please check the address.")),
+    405: (_("That can't be done here"), _("Please go back and try again.")),
+    413: (_("That's too much at once"), _("At most 64 KB can be sent.")),
+    415: (_("We can't read that"), _("Send a form, or JSON.")),
+    500: (_("Something went wrong on our side"), _("Please try again: you can't lose your place.")),
+}
+
+
+def init_app(app: Flask) -> None:
+    """Answer each refusal as its problem."""
+    for kind in PROBLEMS:
+        app.register_error_handler(kind, _refused)
+    app.register_error_handler(errors.InvitationClosed, _closed)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def wants_json() -> bool:
+    """Whether whoever asks prefers JSON to a page."""
+    accepted = request.accept_mimetypes
+    if request.path.startswith("/api/") or (request.is_json and not accepted.accept_html):
+        return True
+    best = accepted.best_match(["text/html", "application/json", "application/problem+json"])
+    return best != "text/html" and best is not None
+
+
+def answer(problem: Problem, **more: Any) -> Response:
+    """The problem as whoever asks can read it."""
+    if not wants_json():
+        page = render_template(
+            "errors/problem.html",
+            status=problem.status,
+            title=problem.title,
+            detail=problem.detail,
+        )
+        return _finish(make_response(page, problem.status))
+    body = {
+        "type": f"urn:waitlist:{problem.type}",
+        "title": str(problem.title),
+        "status": problem.status,
+        "detail": str(problem.detail),
+        **more,
+    }
+    return _finish(
+        Response(json.dumps(body), problem.status, content_type="application/problem+json")
+    )
+
+
+def _finish(response: Response) -> Response:
+    if response.status_code == 503 or response.status_code == 429:
+        response.headers["Retry-After"] = RETRY_AFTER
+    return response
+
+
+def _refused(error: Exception) -> Response:
+    problem = next(PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS)
+    if problem.status == 503:
+        log.error("unavailable", error=type(error).__name__)
+    response = answer(problem)
+    if isinstance(error, errors.InProgress):
+        response.headers["Retry-After"] = RETRY_AFTER
+    return response
+
+
+def _closed(error: errors.InvitationClosed) -> Response:
+    return answer(CLOSED[error.state])
+
+
+def _http(error: HTTPException) -> Response:
+    if error.response is not None or error.code is None or error.code < 400:
+        return make_response(error.get_response())
+    title, detail = BY_STATUS.get(error.code, (error.name, error.description or ""))
+    response = answer(Problem(error.code, f"http-{error.code}", title, detail))
+    for name, value in error.get_headers():
+        if name == "Allow":
+            response.headers[name] = value
+    return response
+
+
+def _unexpected(error: Exception) -> Response:
+    # no exc_info of the message: SQL errors quote values
+    log.error("unexpected", error=type(error).__name__, where=_where(error))
+    title, detail = BY_STATUS[500]
+    return answer(Problem(500, "unexpected", title, detail))
+
+
+def _where(error: Exception) -> list[str]:
+    found, traceback = [], error.__traceback__
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        found.append(f"{code.co_filename.rsplit('/', 2)[-1]}:{traceback.tb_lineno} {code.co_name}")
+        traceback = traceback.tb_next
+    return found[-8:]

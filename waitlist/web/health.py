@@ -1,0 +1,61 @@
+"""Whether this process lives, and whether every part that it needs answers."""
+
+from __future__ import annotations
+
+import smtplib
+from collections.abc import Callable
+
+from flask import Blueprint, jsonify
+from flask.typing import ResponseReturnValue
+from redis.exceptions import RedisError
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from waitlist import extensions
+from waitlist.extensions import db, settings
+
+bp = Blueprint("health", __name__)
+SMTP_WAIT = 2.0  # seconds
+
+
+@bp.get("/healthz")
+def alive() -> ResponseReturnValue:
+    """This process answers."""
+    return jsonify(status="ok")
+
+
+@bp.get("/readyz")
+def ready() -> ResponseReturnValue:
+    """Every part answers; else 503, saying which doesn't and what to look at."""
+    parts = {name: check() for name, check in PARTS.items()}
+    missing = {name: why for name, why in parts.items() if why}
+    status = "ready" if not missing else "not ready"
+    told = {name: why or "ok" for name, why in parts.items()}
+    return jsonify(status=status, parts=told), 503 if missing else 200
+
+
+def _sql() -> str:
+    try:
+        db.session.execute(text("SELECT id FROM gate"))
+    except SQLAlchemyError as error:
+        return f"{type(error).__name__}: check DATABASE_URL, and run `flask db upgrade`"
+    return ""
+
+
+def _redis() -> str:
+    try:
+        extensions.redis().ping()
+    except RedisError as error:
+        return f"{type(error).__name__}: check REDIS_URL; joins and completions go on without it"
+    return ""
+
+
+def _mail() -> str:
+    try:
+        with smtplib.SMTP(settings().mail_server, settings().mail_port, timeout=SMTP_WAIT):
+            return ""
+    except (OSError, smtplib.SMTPException) as error:
+        return f"{type(error).__name__}: check MAIL_SERVER and MAIL_PORT; mail waits in the outbox"
+
+
+PARTS: dict[str, Callable[[], str]] = {"sql": _sql, "redis": _redis, "mail": _mail}

@@ -1,0 +1,162 @@
+"""The pages of prospects: join, confirm, place, leave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Blueprint, g, jsonify, make_response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import get_locale, gettext
+
+from waitlist import links
+from waitlist.errors import AddressInvalid, LinkOver
+from waitlist.signup import joining, leaving, place
+from waitlist.tokens import Purpose
+from waitlist.web import words
+from waitlist.web.errors import wants_json
+
+bp = Blueprint("public", __name__)
+
+
+@bp.get("/")
+def home() -> ResponseReturnValue:
+    """The join page: the same for everybody, without a cookie."""
+    response = make_response(_join_page({}, {}))
+    response.headers["Cache-Control"] = "public, max-age=30"
+    response.headers["Vary"] = "Accept-Language"
+    return response
+
+
+@bp.post("/join")
+def join() -> ResponseReturnValue:
+    """Join the line: 202 and the same words whatever is known of the address."""
+    fields = sent_fields()
+    address = fields.get("address")
+    try:
+        joining.join(
+            address if isinstance(address, str) else "", locale=_language(fields), now=_now()
+        )
+    except AddressInvalid:
+        if wants_json():
+            raise
+        reasons = words.sentences({"address": "address" if address else "missing"})
+        return _join_page({"address": address or ""}, reasons), 422
+    if wants_json():
+        return jsonify(message=gettext("You're in line once you confirm. Check your mail.")), 202
+    return render_template("public/check_mail.html"), 202
+
+
+@bp.get("/confirm/<token>")
+def confirm_page(token: str) -> ResponseReturnValue:
+    """A button; opening the link changes nothing."""
+    _speak_to(links.entry_of(Purpose.CONFIRM, token).locale)
+    return render_template("public/confirm.html", token=token)
+
+
+@bp.post("/confirm/<token>")
+def confirm(token: str) -> ResponseReturnValue:
+    """Confirm; twice is the same as once."""
+    entry = joining.confirm(token, now=_now())
+    token = links.entry_token(Purpose.PLACE, entry)
+    if wants_json():
+        return jsonify(place=url_for("public.place_page", token=token)), 200
+    return redirect(url_for("public.place_page", token=token), 303)
+
+
+@bp.get("/line")
+def line() -> ResponseReturnValue:
+    """The public figures, cacheable."""
+    response = jsonify(place.public_figures())
+    response.headers["Cache-Control"] = "public, max-age=10"
+    return response
+
+
+@bp.get("/place/<token>")
+def place_page(token: str) -> ResponseReturnValue:
+    """Where somebody stands, by the one function that rounds it."""
+    entry = links.entry_of(Purpose.PLACE, token)
+    _speak_to(entry.locale)
+    shown = place.of(entry, now=_now())
+    if wants_json():
+        return jsonify(shown.as_json())
+    return render_template("public/place.html", token=token, place=shown)
+
+
+@bp.post("/place/<token>")
+def ask_to_act(token: str) -> ResponseReturnValue:
+    """Mail a link by which to leave, to the address we have."""
+    _speak_to(leaving.ask_to_act(token, now=_now()).locale)
+    if wants_json():
+        return jsonify(message=gettext("We mailed you a link.")), 202
+    return render_template("public/act_sent.html"), 202
+
+
+@bp.get("/act/<token>")
+def act_page(token: str) -> ResponseReturnValue:
+    """The form to leave, which asks for a typed word."""
+    try:
+        entry = links.acting_entry(token, now=_now())
+    except LinkOver:
+        return render_template("public/gone.html"), 410
+    _speak_to(entry.locale)
+    return _act_page(token, {})
+
+
+@bp.post("/act/<token>")
+def act(token: str) -> ResponseReturnValue:
+    """Leave the line, if the word is typed."""
+    _speak_to(links.acting_entry(token, now=_now()).locale)
+    typed = sent_fields().get("word")
+    if not isinstance(typed, str) or typed.strip().upper() != words.leave_word():
+        return _act_page(token, words.sentences({"word": "word"})), 422
+    leaving.leave(token, now=_now())
+    return render_template("public/left.html")
+
+
+@bp.get("/undo/<token>")
+def come_back_page(token: str) -> ResponseReturnValue:
+    """A button to come back, with the old place or a new one."""
+    entry = links.entry_of(Purpose.UNDO, token)
+    _speak_to(entry.locale)
+    keeps = leaving.keeps_place(entry, now=_now())
+    return render_template("public/come_back.html", token=token, keeps_place=keeps)
+
+
+@bp.post("/undo/<token>")
+def come_back(token: str) -> ResponseReturnValue:
+    """Come back; twice is the same as once."""
+    entry = leaving.come_back(token, now=_now())
+    token = links.entry_token(Purpose.PLACE, entry)
+    return redirect(url_for("public.place_page", token=token), 303)
+
+
+def sent_fields() -> Mapping[str, Any]:
+    """The fields of a form or of a JSON object."""
+    if request.is_json:
+        sent = request.get_json()
+        return sent if isinstance(sent, dict) else {}
+    return request.form
+
+
+def _join_page(form: Mapping[str, str], errors: Mapping[str, str]) -> str:
+    waiting = place.public_figures()["waiting"]
+    return render_template("public/join.html", form=form, errors=errors, waiting=waiting)
+
+
+def _act_page(token: str, errors: Mapping[str, str]) -> str:
+    return render_template("public/act.html", token=token, word=words.leave_word(), errors=errors)
+
+
+def _language(fields: Mapping[str, Any]) -> str:
+    asked = fields.get("lang") or fields.get("locale")
+    return asked[:12] if isinstance(asked, str) and asked else str(get_locale() or "en")
+
+
+def _speak_to(locale: str) -> None:
+    g.entry_locale = locale.split("-")[0]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

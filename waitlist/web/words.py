@@ -1,0 +1,65 @@
+"""What pages say: filters, globals, and the sentence for each code that a use case gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Flask, current_app
+from flask_babel import format_datetime, format_decimal, get_locale, gettext
+from flask_babel import lazy_gettext as _
+
+from waitlist.config import Settings
+
+FIELD_SENTENCES = {
+    "missing": _("Please fill this in."),
+    "too-long": _("This is too long."),
+    "too-short": _("Please use at least 8 characters."),
+    "weak": _("This password is easy to guess. Add a few more words or signs."),
+    "unprintable": _("Please use letters, digits and signs only."),
+    "terms": _("Please accept the terms to go on."),
+    "handle-form": _("Use 3 to 30 of the letters a to z, the digits and _."),
+    "handle-reserved": _("This handle is kept for the service. Please choose another."),
+    "handle-taken": _("Somebody has this handle already. Please choose another."),
+    "address": _("This doesn't look like an e-mail address. Please check it for typing errors."),
+    "word": _("Please type the word exactly as shown."),
+}
+
+
+def init_app(app: Flask) -> None:
+    """Give every template its filters and globals."""
+    app.add_template_filter(when)
+    app.add_template_filter(number)
+    app.jinja_env.add_extension("jinja2.ext.i18n")
+    app.context_processor(_globals)
+
+
+def when(at: datetime) -> str:
+    """A moment in the reader's language, with its time zone."""
+    return f"{format_datetime(at.astimezone(UTC), 'long', rebase=False)}"
+
+
+def number(value: int) -> str:
+    """A number in the reader's language."""
+    return str(format_decimal(value))
+
+
+def sentences(reasons: Mapping[str, str]) -> dict[str, str]:
+    """The sentence for each field's code, in the reader's language."""
+    return {field: str(FIELD_SENTENCES[code]) for field, code in reasons.items()}
+
+
+def leave_word() -> str:
+    """The word to type before leaving, in the reader's language."""
+    return str(gettext("LEAVE"))
+
+
+def _globals() -> dict[str, Any]:
+    settings: Settings = current_app.config["SETTINGS"]
+    return {
+        "launch_name": settings.launch_name,
+        "product_url": settings.product_url,
+        "locale": str(get_locale() or "en"),
+        "now": datetime.now(UTC),
+    }

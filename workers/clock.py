@@ -1,0 +1,62 @@
+"""The clock: every second it sweeps SQL for what is due and wakes the workers.
+
+It decides nothing, so a second clock is harmless, and none only costs time.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from datetime import UTC, datetime
+from types import FrameType
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from waitlist import create_app, outbox
+from waitlist.errors import SettingInvalid
+from waitlist.extensions import db, reading
+from waitlist.onboarding import invitations
+from waitlist.wake import wake
+
+log = structlog.get_logger()
+TICK = 1.0  # seconds
+
+
+def main() -> None:
+    """Tick until told to stop."""
+    try:
+        app = create_app()
+    except SettingInvalid as error:
+        sys.exit(str(error))
+    stop = threading.Event()
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    while not stop.wait(TICK):
+        with app.app_context():
+            tick(now=datetime.now(UTC))
+
+
+def tick(*, now: datetime) -> None:
+    """One sweep. SQL away: logged, and tried again the next second."""
+    try:
+        gap = invitations.beat(now=now)
+        if gap:
+            log.warning("the clock was away; deadlines shifted", seconds=gap.total_seconds())
+        wake("admission")
+        with reading():
+            mail_is_due = outbox.is_due(now=now)
+        if mail_is_due:
+            wake("mail")
+    except SQLAlchemyError as error:
+        db.session.rollback()
+        log.error("sql away", error=type(error).__name__)
+
+
+if __name__ == "__main__":
+    main()

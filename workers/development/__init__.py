@@ -1,0 +1,1 @@
+"""The development stack: every part of the service on one machine, kept running."""

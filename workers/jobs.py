@@ -1,0 +1,53 @@
+"""What RQ calls by name: ids in, nothing out. A job reads SQL again and does nothing twice."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import cache
+
+import structlog
+from flask import Flask
+
+from waitlist import create_app, delivery
+from waitlist.admission import waves
+from waitlist.errors import LineUnavailable
+from waitlist.onboarding import invitations
+from waitlist.signup import joining
+from waitlist.wake import answered, wake
+
+log = structlog.get_logger()
+MAIL_SHIFT = timedelta(seconds=10)
+
+
+@cache
+def app() -> Flask:
+    """This process's app. Made before RQ forks, connected after."""
+    return create_app()
+
+
+def run_admission() -> None:
+    """One tick: people whose time is over go out, people whose turn it is come in."""
+    with app().app_context():
+        answered("admission")
+        now = _now()
+        invitations.lapse(now=now)
+        joining.expire_unconfirmed(now=now)
+        try:
+            outcome = waves.tick(now=now)
+        except LineUnavailable as error:
+            log.warning("admission waits", why=str(error))
+            return
+        if outcome.admitted:
+            log.info("admitted", wave=outcome.wave_id, people=outcome.admitted)
+
+
+def run_mail() -> None:
+    """Send what is due for some seconds; then let another job go on, so that this one can end."""
+    with app().app_context():
+        answered("mail")
+        if not delivery.server_is_away() and delivery.deliver(_now, until=_now() + MAIL_SHIFT):
+            wake("mail")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
