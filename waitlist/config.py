@@ -44,6 +44,7 @@ class Settings:
     mail_use_tls: bool
     mail_from: str
     mail_per_hour: int
+    proxy_hops: int
     confirm_within: timedelta
     invite_within: timedelta
     max_body: int = 64 * 1024
@@ -92,7 +93,7 @@ def _read(values: Mapping[str, str], instance: Path) -> Settings:
             env.str("DATABASE_URL", f"sqlite:///{instance / 'waitlist.sqlite3'}")
         ),
         redis_url=env.str("REDIS_URL", f"unix://{redis_socket(instance)}" if development else ""),
-        launch_name=env.str("LAUNCH_NAME", "the launch"),
+        launch_name=env.str("LAUNCH_NAME", "Waitlist"),
         product_url=_web_address(env, "PRODUCT_URL") if "PRODUCT_URL" in values else None,
         mail_server=env.str("MAIL_SERVER", "127.0.0.1"),
         mail_port=env.int("MAIL_PORT", 25, validate=validate.Range(1, 65535)),
@@ -101,6 +102,7 @@ def _read(values: Mapping[str, str], instance: Path) -> Settings:
         mail_use_tls=env.bool("MAIL_USE_TLS", False),
         mail_from=_plain_address(env.str("MAIL_FROM", "waitlist@localhost.localdomain")),
         mail_per_hour=env.int("MAIL_PER_HOUR", 100_000, validate=validate.Range(min=1)),
+        proxy_hops=env.int("PROXY_HOPS", 0, validate=validate.Range(0, 10)),
         confirm_within=timedelta(
             hours=env.int("CONFIRM_WITHIN", 48, validate=validate.Range(1, 24 * 90))
         ),

@@ -26,6 +26,7 @@ from waitlist.tokens import Purpose
 
 log = structlog.get_logger()
 ACT_WITHIN = timedelta(minutes=30)
+STANDING_STATES = ("waiting", "invited", "registered")
 PROBE_EVERY = 15  # seconds between two tries of a mail server that is away
 AWAY_KEY = "waitlist:mail:away"
 
@@ -68,7 +69,7 @@ def _deliver_one(leased: Leased, route: mailer.Route, clock: Callable[[], dateti
     with reading():  # no transaction stays open while the server is talked to
         letter = _read(leased, now=clock())
     if letter.mail is None:
-        outbox.mark(leased, state="cancelled", now=clock(), reason="invitation closed")
+        outbox.mark(leased, state="cancelled", now=clock(), reason="no longer true")
         db.session.commit()
         return True
     answer = route.deliver(letter.mail, letter.to)
@@ -81,7 +82,8 @@ def _read(leased: Leased, *, now: datetime) -> _Letter:
     message = db.session.get_one(Message, leased.id)
     entry, invitation = message.entry, message.invitation
     closed = invitation is not None and invitation.state != "open"
-    mail = None if closed else _compose(message, now=now)
+    outdated = message.kind == "standing" and entry.state not in STANDING_STATES
+    mail = None if closed or outdated else _compose(message, now=now)
     ids = (entry.id, entry.cohort_id, message.invitation_id)
     return _Letter(message.kind, *ids, entry.mail_to, mail)
 
@@ -92,6 +94,7 @@ def _compose(message: Message, *, now: datetime) -> Mail:
         to=message.entry.mail_to,
         locale=message.entry.locale,
         message_id=message.id,
+        written_at=message.created_at,
         context=_context(message, now=now),
     )
 

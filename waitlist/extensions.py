@@ -20,6 +20,7 @@ from sqlalchemy import Connection, CursorResult, Engine, Executable, event
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import DeclarativeBase
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from waitlist.config import LOCALES, ROOT, Settings
 
@@ -120,10 +121,17 @@ def chosen_locale() -> str:
     """The language of this page: the person's own, `?lang`, then the browser's."""
     if not has_request_context():
         return LOCALES[0]
-    asked = request.args.get("lang") or request.form.get("lang") or g.get("entry_locale")
+    asked = request.args.get("lang") or _language_of_form() or g.get("entry_locale")
     if asked in LOCALES:
         return str(asked)
     return request.accept_languages.best_match(LOCALES) or LOCALES[0]
+
+
+def _language_of_form() -> str | None:
+    try:
+        return request.form.get("lang")
+    except RequestEntityTooLarge:  # and that answer needs a language too
+        return None
 
 
 def _init_engine(engine: Engine) -> None:

@@ -11,6 +11,8 @@ import smtplib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
+from email.mime.base import MIMEBase
 from enum import StrEnum
 from typing import Any
 
@@ -49,9 +51,18 @@ class Answer:
 
 
 def compose(
-    template: str, *, to: str, locale: str, message_id: int, context: dict[str, Any]
+    template: str,
+    *,
+    to: str,
+    locale: str,
+    message_id: int,
+    written_at: datetime,
+    context: dict[str, Any],
 ) -> Mail:
-    """The mail of `templates/email/<template>/` in the reader's language."""
+    """The mail of `templates/email/<template>/` in the reader's language.
+
+    The same row gives the same bytes, so that a repeat is the same mail to everyone.
+    """
     language = mail_language(locale)
     common = {"launch_name": settings().launch_name, "launch_url": settings().public_url}
     with force_locale(language):
@@ -59,7 +70,7 @@ def compose(
             render_template(f"email/{template}/{part}", locale=language, **common, **context)
             for part in ("subject.txt", "body.txt", "body.html")
         )
-    mail = Mail(
+    mail = _SameEachTime(
         subject=" ".join(subject.split()),
         recipients=[_header(to)],
         body=body,
@@ -72,6 +83,7 @@ def compose(
         },
     )
     mail.msgId = stable_message_id(message_id)
+    mail.date = written_at.timestamp()
     return mail
 
 
@@ -96,6 +108,17 @@ def post_office() -> Iterator[Route]:
         yield route
     finally:
         route.close()
+
+
+class _SameEachTime(Mail):
+    """A mail whose MIME boundaries come from its Message-ID instead of chance."""
+
+    def _message(self) -> MIMEBase:
+        built = super()._message()
+        digest = hashlib.sha256(self.msgId.encode()).hexdigest()[:24]
+        for number, part in enumerate(part for part in built.walk() if part.is_multipart()):
+            part.set_boundary(f"=_{digest}_{number}")
+        return built
 
 
 class Route(Connection):

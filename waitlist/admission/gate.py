@@ -147,4 +147,4 @@ def _count_by(
     cohort_id: InstrumentedAttribute[int], where: ColumnElement[bool]
 ) -> Mapping[int, int]:
     rows = db.session.execute(select(cohort_id, func.count()).where(where).group_by(cohort_id))
-    return dict(rows.tuples().all())
+    return dict(rows.all())

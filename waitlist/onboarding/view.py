@@ -8,6 +8,7 @@ from datetime import datetime
 from waitlist import links, policy, tokens
 from waitlist.extensions import settings
 from waitlist.onboarding.invitations import may_renew
+from waitlist.tokens import Purpose
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class InvitationView:
     expires_at: datetime | None
     opened: str
     can_renew: bool
+    place_token: str
 
 
 def look(token: str, *, now: datetime) -> InvitationView:
@@ -33,4 +35,5 @@ def look(token: str, *, now: datetime) -> InvitationView:
         expires_at=invitation.expires_at,
         opened=tokens.opened(settings().secret_keys, invitation.id),
         can_renew=may_renew(invitation, now=now),
+        place_token=links.entry_token(Purpose.PLACE, invitation.entry),
     )

@@ -24,7 +24,18 @@ SANDBOX = (
     "style-src 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'self'"
 )
 
+FRAMING = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-src 'self'"
+)
+
 bp = Blueprint("dev", __name__, url_prefix="/dev")
+
+
+@bp.after_request
+def let_mails_be_framed(response: Response) -> Response:
+    """The mailbox shows a mail's HTML part in a frame, which no other page may do."""
+    response.headers.setdefault("Content-Security-Policy", FRAMING)
+    return response
 
 
 @dataclass(frozen=True)

@@ -31,20 +31,20 @@ PROBLEMS: dict[type[Exception], Problem] = {
     errors.LinkInvalid: Problem(
         404,
         "link-unknown",
-        _("We don't know this link"),
+        _("We don’t know this link"),
         _("It may have been cut off when it was copied. Open it again from the mail we sent you."),
     ),
     errors.LinkOver: Problem(
         410,
         "link-over",
-        _("This link's time is over"),
+        _("This link’s time is over"),
         _("Ask for a fresh one on the page of your place."),
     ),
     errors.AddressInvalid: Problem(
         422,
         "address-invalid",
-        _("We can't mail this address"),
-        _("This doesn't look like an e-mail address. Please check it for typing errors."),
+        _("We can’t mail this address"),
+        _("This doesn’t look like an e-mail address. Please check it for typing errors."),
     ),
     errors.FieldsInvalid: Problem(
         422,
@@ -55,7 +55,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     errors.AlreadyCompleted: Problem(
         409,
         "already-completed",
-        _("You're in already"),
+        _("You’re in already"),
         _("This invitation was used before. Sign in with the handle and password chosen then."),
     ),
     errors.KeyReused: Problem(
@@ -67,14 +67,14 @@ PROBLEMS: dict[type[Exception], Problem] = {
     errors.InProgress: Problem(
         409,
         "in-progress",
-        _("We're still working on it"),
-        _("Another attempt is under way. Please try again in a moment: you can't lose your place."),
+        _("We’re still working on it"),
+        _("Another attempt is under way. Please try again in a moment: you can’t lose your place."),
     ),
     OperationalError: Problem(
         503,
         "unavailable",
         _("Please try again in a moment"),
-        _("Something of ours is briefly away. Please try again: you can't lose your place."),
+        _("Something of ours is briefly away. Please try again: you can’t lose your place."),
     ),
 }
 PROBLEMS[InterfaceError] = PROBLEMS[PoolTimeout] = PROBLEMS[OperationalError]
@@ -83,7 +83,7 @@ CLOSED = {
     "expired": Problem(
         410,
         "invitation-expired",
-        _("This invitation's time is over"),
+        _("This invitation’s time is over"),
         _("Your place is kept: ask for a fresh invitation."),
     ),
     "superseded": Problem(
@@ -101,13 +101,13 @@ CLOSED = {
 }
 
 BY_STATUS = {
-    400: (_("We didn't understand that"), _("Please go back and try again.")),
+    400: (_("We didn’t understand that"), _("Please go back and try again.")),
     403: (_("This came from another site"), _("Open the page here and send the form again.")),
     404: (_("There is no such page"), _("Please check the address.")),
-    405: (_("That can't be done here"), _("Please go back and try again.")),
-    413: (_("That's too much at once"), _("At most 64 KB can be sent.")),
-    415: (_("We can't read that"), _("Send a form, or JSON.")),
-    500: (_("Something went wrong on our side"), _("Please try again: you can't lose your place.")),
+    405: (_("That can’t be done here"), _("Please go back and try again.")),
+    413: (_("That’s too much at once"), _("At most 64 KB can be sent.")),
+    415: (_("We can’t read that"), _("Send a form, or JSON.")),
+    500: (_("Something went wrong on our side"), _("Please try again: you can’t lose your place.")),
 }
 
 

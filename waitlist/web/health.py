@@ -5,7 +5,7 @@ from __future__ import annotations
 import smtplib
 from collections.abc import Callable
 
-from flask import Blueprint, jsonify
+from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 from redis.exceptions import RedisError
 from sqlalchemy import text
@@ -58,4 +58,15 @@ def _mail() -> str:
         return f"{type(error).__name__}: check MAIL_SERVER and MAIL_PORT; mail waits in the outbox"
 
 
-PARTS: dict[str, Callable[[], str]] = {"sql": _sql, "redis": _redis, "mail": _mail}
+def _forwarding() -> str:
+    if "X-Forwarded-For" in request.headers and settings().proxy_hops == 0:
+        return "a forwarding header came: set PROXY_HOPS to the number of your proxies"
+    return ""
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "sql": _sql,
+    "redis": _redis,
+    "mail": _mail,
+    "proxy": _forwarding,
+}

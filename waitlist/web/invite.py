@@ -59,7 +59,7 @@ def renew(token: str) -> ResponseReturnValue:
             if shown.state == "expired"
             else redirect(url_for("invite.page", token=token), 303)
         )
-    return render_template("invite/renewed.html"), 202
+    return render_template("invite/renewed.html", place_url=_place_url(shown)), 202
 
 
 @bp.get("/welcome/<token>")
@@ -108,8 +108,14 @@ def _form(
 
 
 def _closed(token: str, shown: InvitationView, state: str) -> ResponseReturnValue:
-    page = render_template(f"invite/{state}.html", token=token, can_renew=shown.can_renew)
+    page = render_template(
+        f"invite/{state}.html", token=token, can_renew=shown.can_renew, place_url=_place_url(shown)
+    )
     return page, 410
+
+
+def _place_url(shown: InvitationView) -> str:
+    return url_for("public.place_page", token=shown.place_token)
 
 
 def _now() -> datetime:

