@@ -1,5 +1,11 @@
 """The WSGI entry point: `app` and nothing else."""
 
-from waitlist import create_app
+import sys
 
-app = create_app()
+from waitlist import create_app
+from waitlist.errors import SettingInvalid
+
+try:
+    app = create_app()
+except SettingInvalid as refusal:
+    sys.exit(f"Not started: {refusal}")

@@ -61,7 +61,7 @@ def load(environ: Mapping[str, str]) -> Settings:
     try:
         return _read(_layered(environ, instance), instance)
     except EnvError as error:
-        raise SettingInvalid(f"{error}. See docs/operations.md, Settings.") from error
+        raise SettingInvalid(f"{str(error).rstrip('.')}. See docs/operations.md.") from error
 
 
 def redis_socket(instance: Path) -> Path:
@@ -74,7 +74,10 @@ def redis_socket(instance: Path) -> Path:
 
 
 def _layered(environ: Mapping[str, str], instance: Path) -> dict[str, str]:
-    layers = [*(dotenv_values(instance / name) for name in ("run.env", "secrets.env")), environ]
+    layers = [
+        *(dotenv_values(instance / name, interpolate=False) for name in ("run.env", "secrets.env")),
+        environ,
+    ]
     return {key: value for layer in layers for key, value in layer.items() if value}
 
 
@@ -136,13 +139,18 @@ def _secret_keys(keys: list[str]) -> tuple[str, ...]:
 
 
 def _web_address(env: Env, name: str) -> str:
-    value = env.str(name, "").rstrip("/")
+    value = str(env.str(name, "")).rstrip("/")
+    if not value:
+        raise SettingInvalid(
+            f"{name} is not set. Set it to the address in every link, such as "
+            "https://join.example.com; on your own machine `make run` does it for you."
+        )
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise SettingInvalid(
             f"{name} must be a web address such as https://join.example.com, not {value!r}"
         )
-    return str(value)
+    return value
 
 
 def _database_url(url: str) -> str:
