@@ -95,7 +95,9 @@ def _read(values: Mapping[str, str], instance: Path) -> Settings:
         database_url=_database_url(
             env.str("DATABASE_URL", f"sqlite:///{instance / 'waitlist.sqlite3'}")
         ),
-        redis_url=env.str("REDIS_URL", f"unix://{redis_socket(instance)}" if development else ""),
+        redis_url=_redis_url(
+            env.str("REDIS_URL", f"unix://{redis_socket(instance)}" if development else "")
+        ),
         launch_name=env.str("LAUNCH_NAME", "Waitlist"),
         product_url=_web_address(env, "PRODUCT_URL") if "PRODUCT_URL" in values else None,
         mail_server=env.str("MAIL_SERVER", "127.0.0.1"),
@@ -161,6 +163,15 @@ def _database_url(url: str) -> str:
     if scheme == "sqlite" and separator:
         return url
     raise SettingInvalid(f"DATABASE_URL must start with sqlite:/// or postgresql://, not {scheme}")
+
+
+def _redis_url(url: str) -> str:
+    if urlsplit(url).scheme in ("redis", "rediss", "unix"):
+        return url
+    raise SettingInvalid(
+        f"REDIS_URL must start with redis://, rediss:// or unix://, not {url!r}: "
+        "set it to your Redis, such as redis://localhost:6379/0"
+    )
 
 
 def _plain_address(address: str) -> str:

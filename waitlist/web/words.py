@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flask import Flask, current_app
-from flask_babel import format_datetime, format_decimal, get_locale, gettext
+from flask_babel import format_date, format_decimal, format_time, get_locale, gettext
 from flask_babel import lazy_gettext as _
 
 from waitlist.config import Settings
@@ -37,7 +37,8 @@ def init_app(app: Flask) -> None:
 
 def when(at: datetime) -> str:
     """A moment in the reader's language, with its time zone."""
-    return f"{format_datetime(at.astimezone(UTC), 'long', rebase=False)}"
+    utc = at.astimezone(UTC)
+    return f"{format_date(utc, 'long')}, {format_time(utc, 'short', rebase=False)} UTC"
 
 
 def number(value: int) -> str:
