@@ -7,25 +7,22 @@ confirmation or action link has no deadline.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import NamedTuple
 
 import structlog
 from flask_mail import Message as Mail
 from redis.exceptions import RedisError
-from sqlalchemy import select, update
+from sqlalchemy import update
 
-from waitlist import extensions, links, mailer, outbox, policy, projection, seats
-from waitlist.errors import LineUnavailable
+from waitlist import extensions, letters, mailer, outbox, policy, projection, seats
 from waitlist.extensions import db, reading, settings
 from waitlist.failpoints import failpoint
 from waitlist.mailer import Answer, Outcome
-from waitlist.models import Entry, Invitation, Message, Registration
+from waitlist.models import Entry, Invitation, Message
 from waitlist.outbox import Leased
-from waitlist.tokens import Purpose
 
 log = structlog.get_logger()
-ACT_WITHIN = timedelta(minutes=30)
 STANDING_STATES = ("waiting", "invited", "registered")
 PROBE_EVERY = 15  # seconds between two tries of a mail server that is away
 AWAY_KEY = "waitlist:mail:away"
@@ -95,7 +92,7 @@ def _compose(message: Message, *, now: datetime) -> Mail:
         locale=message.entry.locale,
         message_id=message.id,
         written_at=message.created_at,
-        context=_context(message, now=now),
+        context=letters.context(message, now=now),
     )
 
 
@@ -132,7 +129,9 @@ def _start_lifetime(leased: Leased, letter: _Letter, *, now: datetime) -> None:
             )
         case "act":
             db.session.execute(
-                update(Message).where(Message.id == leased.id).values(expires_at=now + ACT_WITHIN)
+                update(Message)
+                .where(Message.id == leased.id)
+                .values(expires_at=now + policy.ACT_WITHIN)
             )
 
 
@@ -153,103 +152,3 @@ def _remember_away() -> None:
         extensions.redis().set(AWAY_KEY, "1", ex=PROBE_EVERY)
     except RedisError:
         log.warning("mail server away, and Redis too")
-
-
-def _context(message: Message, *, now: datetime) -> dict[str, Any]:
-    """What the templates of this kind say."""
-    entry = message.entry
-    context: dict[str, Any] = {
-        "name": entry.name,
-        "place_link": links.to_entry(Purpose.PLACE, entry),
-        "product_url": settings().product_url,
-    }
-    return context | _CONTEXTS[message.kind](message, now)
-
-
-def _confirm(message: Message, _now: datetime) -> dict[str, Any]:
-    return {
-        "link": links.to_entry(Purpose.CONFIRM, message.entry),
-        "within_hours": hours(settings().confirm_within),
-    }
-
-
-def _invitation(message: Message, _now: datetime) -> dict[str, Any]:
-    assert message.invitation is not None
-    return {
-        "link": links.to_invitation(message.invitation),
-        "within_hours": hours(settings().invite_within),
-    }
-
-
-def _standing(message: Message, now: datetime) -> dict[str, Any]:
-    entry, invitation = message.entry, latest_invitation(message.entry_id)
-    invited = invitation is not None and invitation.state == "open"
-    position = _position(entry)
-    return {
-        "state": entry.state,
-        "position": position and policy.shown_position(position),
-        "rounded": bool(position and position >= policy.EXACT_BELOW),
-        "as_of": now,
-        "sign_in_url": settings().product_url,
-        "invite_link": links.to_invitation(invitation) if invitation and invited else None,
-        "expires_at": invitation.expires_at if invitation and invited else None,
-    }
-
-
-def _renewal(message: Message, _now: datetime) -> dict[str, Any]:
-    invitation = latest_invitation(message.entry_id)
-    assert invitation is not None
-    return {"link": links.to_invitation(invitation)}
-
-
-def _undo(message: Message, now: datetime) -> dict[str, Any]:
-    left_at = message.entry.left_at or now
-    return {
-        "link": links.to_entry(Purpose.UNDO, message.entry),
-        "until": left_at + policy.UNDO_WITHIN,
-        "keeps_place": now <= left_at + policy.UNDO_WITHIN,
-    }
-
-
-def _act(message: Message, _now: datetime) -> dict[str, Any]:
-    return {"link": links.to_act(message), "within_minutes": int(ACT_WITHIN.total_seconds() // 60)}
-
-
-def _welcome(message: Message, _now: datetime) -> dict[str, Any]:
-    registration = db.session.scalars(
-        select(Registration).where(Registration.entry_id == message.entry_id)
-    ).one()
-    return {"handle": registration.handle, "address": message.entry.address}
-
-
-_CONTEXTS: dict[str, Callable[[Message, datetime], dict[str, Any]]] = {
-    "confirm": _confirm,
-    "invitation": _invitation,
-    "standing": _standing,
-    "renewal": _renewal,
-    "come_back": _undo,
-    "left": _undo,
-    "act": _act,
-    "welcome": _welcome,
-}
-
-
-def latest_invitation(entry_id: int) -> Invitation | None:
-    """The newest invitation of a person, in whatever state."""
-    return db.session.scalars(
-        select(Invitation).where(Invitation.entry_id == entry_id).order_by(Invitation.id.desc())
-    ).first()
-
-
-def hours(duration: timedelta) -> int:
-    """A duration in whole hours."""
-    return int(duration.total_seconds() // 3600)
-
-
-def _position(entry: Entry) -> int | None:
-    if entry.state != "waiting":
-        return None
-    try:
-        return projection.of_cohort(entry.cohort_id).place(entry.id).position
-    except LineUnavailable:
-        return None

@@ -18,6 +18,7 @@ MAIL_HORIZON = timedelta(minutes=15)
 GRACE = timedelta(minutes=30)
 OUTAGE = timedelta(seconds=60)
 UNDO_WITHIN = timedelta(days=7)
+ACT_WITHIN = timedelta(minutes=30)
 RENEWALS = 3
 EXACT_BELOW = 100  # positions that are shown as they are
 

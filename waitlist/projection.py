@@ -28,6 +28,7 @@ log = structlog.get_logger()
 BATCH = 1_000
 MOST_REPORTED = 1_000
 CHECKS = 3
+BETWEEN_CHECKS = 0.5  # seconds
 
 
 class Difference(NamedTuple):
@@ -124,18 +125,28 @@ def rebuild(cohort_id: int) -> int:
 
 def check(cohort_id: int) -> list[Difference]:
     """Where the line differs from SQL, looked at three times so that work in flight isn't told."""
-    found: set[Difference] = set()
-    for attempt in range(CHECKS):
-        catch_up(cohort_id)
-        line = of_cohort(cohort_id)
-        if not line.is_valid():
-            raise LineUnavailable(f"the line of {line.cohort} is lost; the clock rebuilds it")
-        seen = set(islice(_differences(_truth(cohort_id), line.walk()), MOST_REPORTED))
-        found = seen if attempt == 0 else found & seen
+    found = _compare(cohort_id)
+    for _ in range(CHECKS - 1):
         if not found:
             break
-        time.sleep(0.5)
-    return sorted(found)
+        time.sleep(BETWEEN_CHECKS)
+        found &= _compare(cohort_id)
+    return sorted(found, key=lambda difference: difference.entry_id)
+
+
+def _compare(cohort_id: int) -> set[Difference]:
+    catch_up(cohort_id)
+    line = of_cohort(cohort_id)
+    if not line.is_valid():
+        raise LineUnavailable(f"the line of {line.cohort} is lost; the clock rebuilds it")
+    in_sql: dict[int, int] = {}
+    in_redis: dict[int, int] = {}
+    for side, head in islice(_odd_ones(_truth(cohort_id), line.walk()), MOST_REPORTED):
+        (in_sql if side == "sql" else in_redis)[head.entry_id] = head.rank
+    return {
+        Difference(entry_id, in_sql.get(entry_id), in_redis.get(entry_id))
+        for entry_id in in_sql.keys() | in_redis.keys()
+    }
 
 
 def _is_valid(cohort_id: int) -> bool:
@@ -191,17 +202,17 @@ def _after(rank: int, entry_id: int) -> ColumnElement[bool]:
     return and_(Entry.rank >= rank, or_(Entry.rank > rank, Entry.id > entry_id))
 
 
-def _differences(truth: Iterator[Head], line: Iterator[Head]) -> Iterator[Difference]:
-    """Walk both in order, side by side."""
+def _odd_ones(truth: Iterator[Head], line: Iterator[Head]) -> Iterator[tuple[str, Head]]:
+    """Walk both in order, side by side: whoever stands on one side only, and on which."""
     wanted, found = next(truth, None), next(line, None)
     while wanted or found:
         if wanted == found:
             wanted, found = next(truth, None), next(line, None)
         elif wanted and (found is None or _order(wanted) < _order(found)):
-            yield Difference(wanted.entry_id, wanted.rank, None)
+            yield "sql", wanted
             wanted = next(truth, None)
         elif found:
-            yield Difference(found.entry_id, None, found.rank)
+            yield "redis", found
             found = next(line, None)
 
 

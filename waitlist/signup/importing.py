@@ -6,39 +6,22 @@ was interrupted goes on where it was when the same file comes again.
 
 from __future__ import annotations
 
-import csv
-import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    and_,
-    delete,
-    func,
-    insert,
-    literal,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, and_, delete, func, insert, literal, select, update
 
-from waitlist import arrivals, audit, cohorts, projection
-from waitlist.errors import FileRefused, ValueRefused
-from waitlist.extensions import db, insert_unless_known, reading
+from waitlist import audit, cohorts, projection
+from waitlist.errors import ValueRefused
+from waitlist.extensions import db, insert_unless_known, rows_changed
 from waitlist.failpoints import failpoint
-from waitlist.models import Entry, Import, ImportRow, LineChange, PlaceChange
-from waitlist.signup import people_file
+from waitlist.models import Entry, Import, ImportRow, Invitation, LineChange, PlaceChange
+from waitlist.signup import people_file, rejects, staging
+from waitlist.signup.staging import Progress
 
 BATCH = 5_000
-UNTOUCHABLE = ("withdrawn", "removed")
-UNCONFIRMED = ("pending", "unconfirmed")
-FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
-
-Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -71,53 +54,56 @@ def import_people(
 
     `FileRefused` or `CohortUnknown`: nothing was imported.
     """
-    run = _begin(path, cohort, now=now)
+    run = _begin(path, cohort, now=now, resume=not dry_run)
     if run.state == "reading":
-        _stage(run, path, progress)
-        _sort_out(run)
-    rejects = _write_rejects(run, path)
+        staging.stage(run, path, progress)
+        staging.sort_out(run)
+    rejects_file = rejects.write(run, path)
     if dry_run:
-        return _discard(run, rejects)
+        return _give_up(run, rejects_file)
     if run.state == "sorted":
-        _number(run)
+        staging.number(run)
     _enter(run, now=now, progress=progress)
-    return _finish(run, rejects, actor=actor, now=now)
+    return _finish(run, rejects_file, actor=actor, now=now)
 
 
 def undo(import_id: int, *, actor: str, reason: str = "", now: datetime) -> int:
-    """Take back those of an import who still wait; how many. `ValueRefused` if there is none."""
+    """Take back those of an import who still wait and never were invited; how many.
+
+    `ValueRefused` if there is no such import.
+    """
     run = db.session.get(Import, import_id)
     if run is None or run.state != "done":
         raise ValueRefused(f"there is no finished import {import_id}")
-    waiting = and_(Entry.import_id == import_id, Entry.state == "waiting")
-    ids = db.session.execute(select(Entry.id, Entry.cohort_id).where(waiting)).all()
-    for entry_id, cohort_id in ids:
-        projection.note(cohort_id, [entry_id])
+    invited = select(Invitation.id).where(Invitation.entry_id == Entry.id).exists()
+    theirs = and_(Entry.import_id == import_id, Entry.state == "waiting", ~invited)
+    cohort_ids = db.session.scalars(select(Entry.cohort_id).where(theirs).distinct()).all()
+    notes = select(Entry.cohort_id, Entry.id).where(theirs)
+    db.session.execute(insert(LineChange).from_select(["cohort_id", "entry_id"], notes))
     db.session.execute(
-        delete(PlaceChange).where(PlaceChange.entry_id.in_(select(Entry.id).where(waiting)))
+        delete(PlaceChange).where(PlaceChange.entry_id.in_(select(Entry.id).where(theirs)))
     )
-    db.session.execute(delete(Entry).where(waiting).execution_options(synchronize_session=False))
+    taken = rows_changed(delete(Entry).where(theirs).execution_options(synchronize_session=False))
     run.state = "undone"
-    after = {"taken_back": len(ids)}
+    after = {"taken_back": taken}
     audit.record(
         "import.undo", f"import:{run.id}", actor=actor, now=now, after=after, reason=reason
     )
     db.session.commit()
-    projection.settle(*{cohort_id for _, cohort_id in ids})
-    return len(ids)
+    projection.settle(*cohort_ids)
+    return taken
 
 
-def _begin(path: Path, cohort: str, *, now: datetime) -> Import:
+def _begin(path: Path, cohort: str, *, now: datetime, resume: bool) -> Import:
     """The import of this very file that was interrupted, or a new one."""
     digest = people_file.digest(path)
     cohort_id = cohorts.find(cohort).id
-    run = db.session.scalars(
-        select(Import).where(
-            Import.digest == digest,
-            Import.cohort_id == cohort_id,
-            Import.state.in_(("reading", "sorted", "entering")),
-        )
-    ).first()
+    interrupted = select(Import).where(
+        Import.digest == digest,
+        Import.cohort_id == cohort_id,
+        Import.state.in_(("reading", "sorted", "entering")),
+    )
+    run = db.session.scalars(interrupted).first() if resume else None
     if run is None:
         run = Import(digest=digest, filename=path.name[-255:], cohort_id=cohort_id, created_at=now)
         db.session.add(run)
@@ -125,104 +111,10 @@ def _begin(path: Path, cohort: str, *, now: datetime) -> Import:
     return run
 
 
-def _stage(run: Import, path: Path, progress: Progress) -> None:
-    """Read the file into `import_rows`, from the start; a refused file leaves nothing."""
-    db.session.execute(delete(ImportRow).where(ImportRow.import_id == run.id))
-    db.session.commit()
-    try:
-        count = 0
-        for batch in _batches(people_file.rows(path), BATCH):
-            db.session.execute(insert(ImportRow), [_staged(run.id, row) for row in batch])
-            db.session.commit()
-            count += len(batch)
-            progress(count)
-        if not count:
-            raise FileRefused(f"{path.name} names columns, but holds no people")
-    except FileRefused:
-        db.session.rollback()
-        db.session.execute(delete(ImportRow).where(ImportRow.import_id == run.id))
-        db.session.delete(run)
-        db.session.commit()
-        raise
-
-
-def _staged(import_id: int, row: people_file.Row) -> dict[str, Any]:
-    rejected = bool(row.reason)
-    return {
-        "import_id": import_id,
-        "number": row.number,
-        "outcome": "rejected" if rejected else "staged",
-        "reason": row.reason[:200],
-        "address": row.address.typed,
-        "address_key": row.address.key,
-        "mail_to": row.address.mail_to,
-        "name": row.name,
-        "locale": row.locale,
-        "joined_at": row.joined_at,
-        "attributes": row.cells if rejected else row.attributes,
-    }
-
-
-def _sort_out(run: Import) -> None:
-    """Tell duplicates, upgrades and people who left from those who are new; one transaction."""
-    _mark_repeats(run)
-    _mark_known(
-        run, Entry.state.in_(UNTOUCHABLE), outcome="rejected", reason="left the line before"
-    )
-    _mark_known(run, Entry.state.in_(UNCONFIRMED), outcome="duplicate", upgraded=True)
-    _mark_known(run, literal(True), outcome="duplicate")
-    run.state = "sorted"
-    db.session.commit()
-
-
-def _mark_repeats(run: Import) -> None:
-    """Of rows with one address the earliest stands; the others are duplicates."""
-    nth = func.row_number().over(
-        partition_by=ImportRow.address_key,
-        order_by=(ImportRow.joined_at.asc().nulls_first(), ImportRow.number),
-    )
-    numbered = select(ImportRow.number, nth.label("nth")).where(_staged_of(run)).subquery()
-    repeats = select(numbered.c.number).where(numbered.c.nth > 1)
-    _update_rows(
-        run, ImportRow.number.in_(repeats), outcome="duplicate", reason="again in this file"
-    )
-
-
-def _mark_known(run: Import, state: ColumnElement[bool], **values: Any) -> None:
-    known = select(Entry.id).where(Entry.address_key == ImportRow.address_key, state).exists()
-    _update_rows(run, and_(ImportRow.outcome == "staged", known), **values)
-
-
-def _update_rows(run: Import, where: ColumnElement[bool], **values: Any) -> None:
-    db.session.execute(
-        update(ImportRow)
-        .where(ImportRow.import_id == run.id, where)
-        .values(**values)
-        .execution_options(synchronize_session=False)
-    )
-
-
-def _number(run: Import) -> None:
-    """Order the new people by joined_at, then row, and take consecutive arrivals for them."""
-    order = (ImportRow.joined_at.asc().nulls_first(), ImportRow.number)
-    nth = func.row_number().over(order_by=order).label("nth")
-    numbered = select(ImportRow.number, nth).where(_staged_of(run)).subquery()
-    db.session.execute(
-        update(ImportRow)
-        .where(ImportRow.import_id == run.id, ImportRow.number == numbered.c.number)
-        .values(place=numbered.c.nth)
-        .execution_options(synchronize_session=False)
-    )
-    people = _count(run, ImportRow.place.is_not(None))
-    run.first_arrival = arrivals.next_arrivals(people) if people else None
-    run.state = "entering"
-    db.session.commit()
-
-
 def _enter(run: Import, *, now: datetime, progress: Progress) -> None:
     """Let the staged people in, and upgrade the pending ones, a batch a transaction."""
-    while (start := _next_place(run)) is not None:
-        batch = and_(_staged_of(run), ImportRow.place.between(start, start + BATCH - 1))
+    while (start := staging.next_place(run)) is not None:
+        batch = and_(staging.is_staged(run), ImportRow.place.between(start, start + BATCH - 1))
         _insert_people(run, batch, now=now)
         failpoint("import.before-commit")
         db.session.commit()
@@ -261,8 +153,8 @@ def _insert_people(run: Import, batch: ColumnElement[bool], *, now: datetime) ->
     entered = select(literal(run.cohort_id), Entry.id).join(ImportRow, mine).where(batch)
     db.session.execute(insert(LineChange).from_select(["cohort_id", "entry_id"], entered))
     accepted = and_(batch, select(Entry.id).where(mine).exists())
-    _update_rows(run, accepted, outcome="accepted", attributes={})
-    _update_rows(run, batch, outcome="duplicate")  # joined by themselves meanwhile
+    staging.change(run, accepted, outcome="accepted")
+    staging.change(run, batch, outcome="duplicate")  # joined by themselves meanwhile
 
 
 def _upgrade(run: Import, *, now: datetime) -> None:
@@ -272,95 +164,50 @@ def _upgrade(run: Import, *, now: datetime) -> None:
     )
     upgraded = db.session.scalars(
         update(Entry)
-        .where(Entry.address_key.in_(keys), Entry.state.in_(UNCONFIRMED))
-        .values(state="waiting", cohort_id=run.cohort_id, confirmed_at=now, import_id=run.id)
+        .where(Entry.address_key.in_(keys), Entry.state.in_(staging.UNCONFIRMED))
+        .values(state="waiting", cohort_id=run.cohort_id, confirmed_at=now)
         .returning(Entry.id)
         .execution_options(synchronize_session=False)
     ).all()
+    why = f"confirmed by import {run.id}"
+    db.session.add_all(PlaceChange(entry_id=i, at=now, reason=why) for i in upgraded)
     projection.note(run.cohort_id, upgraded)
     db.session.commit()
 
 
-def _finish(run: Import, rejects: str | None, *, actor: str, now: datetime) -> Summary:
-    summary = _summary(run, rejects)
-    run.rows, run.accepted, run.duplicate = summary.rows, summary.accepted, summary.duplicate
-    run.rejected, run.upgraded = summary.rejected, summary.upgraded
+def _finish(run: Import, rejects_file: str | None, *, actor: str, now: datetime) -> Summary:
+    summary = _summary(run, rejects_file)
+    counts = {
+        key: value
+        for key, value in summary.as_json().items()
+        if key not in ("import_id", "rejects_file")
+    }
+    for key, value in counts.items():
+        setattr(run, key, value)
     run.state, run.done_at = "done", now
-    db.session.execute(delete(ImportRow).where(ImportRow.import_id == run.id))
-    after = {key: value for key, value in summary.as_json().items() if key != "rejects_file"}
-    audit.record("import", f"import:{run.id}", actor=actor, now=now, after=after)
+    staging.discard(run)
+    audit.record("import", f"import:{run.id}", actor=actor, now=now, after=counts)
     db.session.commit()
     return summary
 
 
-def _discard(run: Import, rejects: str | None) -> Summary:
-    accepted = and_(ImportRow.import_id == run.id, ImportRow.outcome == "staged")
-    _update_rows(run, accepted, outcome="accepted")
-    summary = _summary(run, rejects)
-    db.session.execute(delete(ImportRow).where(ImportRow.import_id == run.id))
+def _give_up(run: Import, rejects_file: str | None) -> Summary:
+    """The end of a dry run: what would have been accepted, and nothing left of it."""
+    staging.change(run, staging.is_staged(run), outcome="accepted")
+    summary = _summary(run, rejects_file)
+    staging.discard(run)
     db.session.delete(run)
     db.session.commit()
-    return Summary(**{**summary.as_json(), "import_id": None})
+    return replace(summary, import_id=None)
 
 
-def _summary(run: Import, rejects: str | None) -> Summary:
+def _summary(run: Import, rejects_file: str | None) -> Summary:
     return Summary(
         import_id=run.id,
-        rows=_count(run, literal(True)),
-        accepted=_count(run, ImportRow.outcome == "accepted"),
-        duplicate=_count(run, ImportRow.outcome == "duplicate"),
-        rejected=_count(run, ImportRow.outcome == "rejected"),
-        upgraded=_count(run, ImportRow.upgraded.is_(True)),
-        rejects_file=rejects,
+        rows=staging.count(run, literal(True)),
+        accepted=staging.count(run, ImportRow.outcome == "accepted"),
+        duplicate=staging.count(run, ImportRow.outcome == "duplicate"),
+        rejected=staging.count(run, ImportRow.outcome == "rejected"),
+        upgraded=staging.count(run, ImportRow.upgraded.is_(True)),
+        rejects_file=rejects_file,
     )
-
-
-def _count(run: Import, where: ColumnElement[bool]) -> int:
-    query = select(func.count()).select_from(ImportRow).where(ImportRow.import_id == run.id, where)
-    return db.session.scalar(query) or 0
-
-
-def _next_place(run: Import) -> int | None:
-    return db.session.scalar(select(func.min(ImportRow.place)).where(_staged_of(run)))
-
-
-def _staged_of(run: Import) -> ColumnElement[bool]:
-    return and_(ImportRow.import_id == run.id, ImportRow.outcome == "staged")
-
-
-def _write_rejects(run: Import, path: Path) -> str | None:
-    """The rejected rows with row number and reason, beside the file; else in this folder."""
-    if not _count(run, ImportRow.outcome == "rejected"):
-        return None
-    for folder in (path.parent, Path.cwd()):
-        target = folder / f"{path.stem}.rejects.csv"
-        if os.access(folder, os.W_OK):
-            with target.open("w", encoding="utf-8", newline="") as file:
-                _write_rows(run, csv.writer(file))
-            return str(target)
-    raise FileRefused(f"the rejected rows can't be written to {path.parent} or here")
-
-
-def _write_rows(run: Import, writer: Any) -> None:
-    with reading():
-        found = db.session.execute(
-            select(ImportRow.number, ImportRow.reason, ImportRow.address, ImportRow.attributes)
-            .where(ImportRow.import_id == run.id, ImportRow.outcome == "rejected")
-            .order_by(ImportRow.number)
-        ).all()
-    columns = list(dict.fromkeys(name for row in found for name in row.attributes))
-    writer.writerow(["row", "reason", *columns])
-    for number, reason, address, cells in found:
-        cells = cells or {"address": address}
-        writer.writerow([number, reason, *(_defused(cells.get(name, "")) for name in columns)])
-
-
-def _defused(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula (OWASP, CSV injection)."""
-    return f"'{cell}" if cell.startswith(FORMULA_SIGNS) else cell
-
-
-def _batches(rows: Iterable[people_file.Row], size: int) -> Iterator[list[people_file.Row]]:
-    found = iter(rows)
-    while batch := list(islice(found, size)):
-        yield batch

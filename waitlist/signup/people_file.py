@@ -26,7 +26,10 @@ NOBODY = policy.Address("", "", "")
 
 @dataclass
 class Row:
-    """One row of a file: a person, or the reason why not. `cells` is what the file said."""
+    """One row of a file: a person, or the reason why not.
+
+    Of a rejected row, `address.typed` and `attributes` are what the file said.
+    """
 
     number: int
     reason: str = ""
@@ -35,7 +38,6 @@ class Row:
     locale: str = "en"
     joined_at: datetime | None = None
     attributes: dict[str, str] = field(default_factory=dict)
-    cells: dict[str, str] = field(default_factory=dict)
 
 
 def digest(path: Path) -> str:
@@ -94,32 +96,41 @@ def _address_column(header: list[str]) -> str:
 
 
 def _row(number: int, header: list[str], address_column: str, cells: list[str]) -> Row:
-    named = {name: _storable(cell) for name, cell in zip(header, cells, strict=False) if name}
-    row = Row(number, cells=named)
-    if len(cells) > len(header):
-        row.reason = f"{len(cells)} fields, but the header names {len(header)}"
-        return row
-    if any(len(cell) > FIELD_LIMIT for cell in cells):
-        row.reason = f"a field is longer than {FIELD_LIMIT} characters"
-        return row
+    padded = [_storable(cell) for cell in cells] + [""] * (len(header) - len(cells))
+    named = {name: cell for name, cell in zip(header, padded, strict=False) if name}
+    address = named.pop(address_column)
     try:
-        row.address = policy.canonical_address(cells[header.index(address_column)])
-        row.joined_at = _moment(named.get("joined_at", ""))
-    except AddressInvalid as error:
-        row.reason = str(error)
-    except ValueError:
-        row.reason = "joined_at isn't a date such as 2021-11-14T10:08:08Z"
-    row.name = " ".join(named.get("name", "").split())[:NAME_LIMIT]
-    row.locale = named.get("locale", "").strip()[:LOCALE_LIMIT] or "en"
-    known = {address_column, *KNOWN_COLUMNS}
-    row.attributes = {name: cell for name, cell in named.items() if name not in known}
-    return row
+        _check_size(header, cells)
+        return _person(number, cells[header.index(address_column)], dict(named))
+    except (ValueError, AddressInvalid) as error:
+        return Row(number, str(error), NOBODY._replace(typed=address), attributes=named)
+
+
+def _check_size(header: list[str], cells: list[str]) -> None:
+    if len(cells) > len(header):
+        raise ValueError(f"{len(cells)} fields, but the header names {len(header)}")
+    if any(len(cell) > FIELD_LIMIT for cell in cells):
+        raise ValueError(f"a field is longer than {FIELD_LIMIT} characters")
+
+
+def _person(number: int, address: str, named: dict[str, str]) -> Row:
+    return Row(
+        number,
+        address=policy.canonical_address(address),
+        name=" ".join(named.pop("name", "").split())[:NAME_LIMIT],
+        locale=named.pop("locale", "").strip()[:LOCALE_LIMIT] or "en",
+        joined_at=_moment(named.pop("joined_at", "")),
+        attributes=named,
+    )
 
 
 def _moment(words: str) -> datetime | None:
     if not words.strip():
         return None
-    at = datetime.fromisoformat(words.strip())
+    try:
+        at = datetime.fromisoformat(words.strip())
+    except ValueError as error:
+        raise ValueError("joined_at isn't a date such as 2021-11-14T10:08:08Z") from error
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 

@@ -190,7 +190,7 @@ def upgrade() -> None:
         sa.Column("upgraded", sa.Boolean(), nullable=False),
         sa.Column("place", sa.Integer(), nullable=True),
         sa.Column("nonce", sa.String(length=16), nullable=False),
-        sa.Column("address", sa.String(length=320), nullable=False),
+        sa.Column("address", sa.Text(), nullable=False),
         sa.Column("address_key", sa.String(length=254), nullable=False),
         sa.Column("mail_to", sa.String(length=254), nullable=False),
         sa.Column("name", sa.String(length=200), nullable=False),

@@ -1,0 +1,24 @@
+"""The tables. SQL is the truth; everything else can be rebuilt from here."""
+
+from waitlist.models.gate import Gate, Invitation, Registration, Wave
+from waitlist.models.imports import Import, ImportRow
+from waitlist.models.line import ArrivalCounter, Cohort, Entry, LineChange, PlaceChange
+from waitlist.models.mail import Message
+from waitlist.models.records import Audit, Heartbeat
+
+__all__ = [
+    "ArrivalCounter",
+    "Audit",
+    "Cohort",
+    "Entry",
+    "Gate",
+    "Heartbeat",
+    "Import",
+    "ImportRow",
+    "Invitation",
+    "LineChange",
+    "Message",
+    "PlaceChange",
+    "Registration",
+    "Wave",
+]

@@ -1,0 +1,41 @@
+"""The outbox."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from waitlist.extensions import db
+from waitlist.models.base import NEVER_REUSED, Id, Moment, new_nonce
+from waitlist.models.gate import Invitation
+from waitlist.models.line import Entry
+
+
+class Message(db.Model):  # type: ignore[name-defined, misc]
+    """One mail that is owed: queued → sending → sent | bounced | cancelled, with a reason."""
+
+    __tablename__ = "messages"
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    priority: Mapped[int]
+    entry_id: Mapped[int] = mapped_column(ForeignKey("entries.id", ondelete="CASCADE"))
+    entry: Mapped[Entry] = relationship()
+    invitation_id: Mapped[int | None] = mapped_column(ForeignKey("invitations.id"))
+    invitation: Mapped[Invitation | None] = relationship()
+    nonce: Mapped[str] = mapped_column(String(16), default=new_nonce)
+    state: Mapped[str] = mapped_column(String(10), default="queued")
+    reason: Mapped[str] = mapped_column(String(200), default="")
+    attempts: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    due_at: Mapped[datetime] = mapped_column(Moment)
+    lease: Mapped[int] = mapped_column(default=0)
+    leased_until: Mapped[datetime | None] = mapped_column(Moment)
+    sent_at: Mapped[datetime | None] = mapped_column(Moment)
+    expires_at: Mapped[datetime | None] = mapped_column(Moment)
+    __table_args__ = (
+        Index("messages_due", "state", "priority", "id"),
+        Index("messages_entry", "entry_id", "kind"),
+        NEVER_REUSED,
+    )

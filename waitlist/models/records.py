@@ -1,0 +1,35 @@
+"""What was done by whom, and what was alive when."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, Index, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from waitlist.extensions import db
+from waitlist.models.base import NEVER_REUSED, Id, Moment
+
+
+class Audit(db.Model):  # type: ignore[name-defined, misc]
+    """Append-only: who changed what from which value to which, and why. Ids, never addresses."""
+
+    __tablename__ = "audit"
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    at: Mapped[datetime] = mapped_column(Moment)
+    actor: Mapped[str] = mapped_column(String(80))
+    action: Mapped[str] = mapped_column(String(40))
+    subject: Mapped[str] = mapped_column(String(80))
+    before: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    after: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    reason: Mapped[str] = mapped_column(String(200), default="")
+    __table_args__ = (Index("audit_subject", "subject"), NEVER_REUSED)
+
+
+class Heartbeat(db.Model):  # type: ignore[name-defined, misc]
+    """When a process was last alive, so that a gap can be told from waiting."""
+
+    __tablename__ = "heartbeats"
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    at: Mapped[datetime] = mapped_column(Moment)
