@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from flask import Blueprint, jsonify, request, url_for
 from flask.typing import ResponseReturnValue
 
 from waitlist.errors import FieldsInvalid
 from waitlist.onboarding import completion
-from waitlist.web import errors, words
+from waitlist.web import asked, errors, words
 from waitlist.web.invite import mark_replay
-from waitlist.web.public import sent_fields
 
 bp = Blueprint("api", __name__, url_prefix="/api/v1")
 
@@ -19,17 +16,15 @@ bp = Blueprint("api", __name__, url_prefix="/api/v1")
 @bp.post("/completions")
 def complete() -> ResponseReturnValue:
     """Finish registration: 201 and where the welcome page is, each time the same."""
-    fields = sent_fields()
+    fields = asked.fields()
     token = fields.get("token")
-    key = request.headers.get("Idempotency-Key")
-    if key is not None and len(key) > completion.KEY_LIMIT:
-        key = key[: completion.KEY_LIMIT]
+    key = request.headers.get("Idempotency-Key", "")[: completion.KEY_LIMIT] or None
     try:
         done = completion.complete(
             token if isinstance(token, str) else "",
             completion.form_of(fields),
             key=key,
-            now=datetime.now(UTC),
+            now=asked.now(),
         )
     except FieldsInvalid as error:
         return _fields_invalid(error)
@@ -41,10 +36,8 @@ def complete() -> ResponseReturnValue:
 
 
 def _fields_invalid(error: FieldsInvalid) -> ResponseReturnValue:
-    told = words.sentences(error.reasons)
-    fields = [
-        {"field": field, "code": code, "detail": told[field]}
-        for field, code in error.reasons.items()
-    ]
-    problem = errors.PROBLEMS[FieldsInvalid]
-    return errors.answer(problem, errors=fields, free_handles=list(error.free_handles))
+    return errors.answer(
+        errors.PROBLEMS[FieldsInvalid],
+        errors=words.field_errors(error.reasons),
+        free_handles=list(error.free_handles),
+    )

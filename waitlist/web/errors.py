@@ -6,13 +6,14 @@ import json
 from typing import Any, NamedTuple
 
 import structlog
-from flask import Flask, Response, make_response, render_template, request
+from flask import Flask, Response, make_response, render_template
 from flask_babel import lazy_gettext as _
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
 from waitlist import errors
+from waitlist.web import asked
 
 log = structlog.get_logger()
 RETRY_AFTER = "2"  # seconds
@@ -120,18 +121,9 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(Exception, _unexpected)
 
 
-def wants_json() -> bool:
-    """Whether whoever asks prefers JSON to a page."""
-    accepted = request.accept_mimetypes
-    if request.path.startswith("/api/") or (request.is_json and not accepted.accept_html):
-        return True
-    best = accepted.best_match(["text/html", "application/json", "application/problem+json"])
-    return best != "text/html" and best is not None
-
-
 def answer(problem: Problem, **more: Any) -> Response:
     """The problem as whoever asks can read it."""
-    if not wants_json():
+    if not asked.wants_json():
         page = render_template(
             "errors/problem.html",
             status=problem.status,

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
-from flask import Blueprint, Response, g, make_response, redirect, render_template, url_for
+from flask import Blueprint, Response, make_response, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 
 from waitlist import links
 from waitlist.errors import AlreadyCompleted, FieldsInvalid, InvitationClosed
 from waitlist.onboarding import completion, invitations, view
 from waitlist.onboarding.view import InvitationView
-from waitlist.web import words
-from waitlist.web.public import sent_fields
+from waitlist.web import asked, words
 
 bp = Blueprint("invite", __name__)
 
@@ -32,11 +30,11 @@ def page(token: str) -> ResponseReturnValue:
 @bp.post("/invite/<token>")
 def complete(token: str) -> ResponseReturnValue:
     """Finish registration; the same form again goes to the same welcome page."""
-    fields = sent_fields()
+    fields = asked.fields()
     form = completion.form_of(fields)
     shown = _look(token)
     try:
-        done = completion.complete(token, form, now=_now())
+        done = completion.complete(token, form, now=asked.now())
     except FieldsInvalid as error:
         opened = form.opened or shown.opened
         reasons = words.sentences(error.reasons)
@@ -53,7 +51,7 @@ def complete(token: str) -> ResponseReturnValue:
 def renew(token: str) -> ResponseReturnValue:
     """Back in the line at the old place, after the invitation's time is over."""
     shown = _look(token)
-    if not invitations.renew(token, now=_now()):
+    if not invitations.renew(token, now=asked.now()):
         return (
             _closed(token, shown, "expired")
             if shown.state == "expired"
@@ -66,7 +64,7 @@ def renew(token: str) -> ResponseReturnValue:
 def welcome(token: str) -> ResponseReturnValue:
     """The page after completion."""
     registration = links.registration_of(token)
-    g.entry_locale = registration.entry.locale
+    asked.speak_to(registration.entry.locale)
     return render_template(
         "invite/welcome.html",
         handle=registration.handle,
@@ -82,8 +80,8 @@ def mark_replay(response: Response, done: completion.Completed) -> Response:
 
 
 def _look(token: str) -> InvitationView:
-    shown = view.look(token, now=_now())
-    g.entry_locale = shown.locale
+    shown = view.look(token, now=asked.now())
+    asked.speak_to(shown.locale)
     return shown
 
 
@@ -116,7 +114,3 @@ def _closed(token: str, shown: InvitationView, state: str) -> ResponseReturnValu
 
 def _place_url(shown: InvitationView) -> str:
     return url_for("public.place_page", token=shown.place_token)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

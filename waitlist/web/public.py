@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
-from flask import Blueprint, g, jsonify, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, jsonify, make_response, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import get_locale, gettext
 
 from waitlist import links
-from waitlist.errors import AddressInvalid, LinkOver
+from waitlist.errors import AddressInvalid, FieldsInvalid, LinkOver
+from waitlist.models import Entry
 from waitlist.signup import joining, leaving, place
 from waitlist.tokens import Purpose
-from waitlist.web import words
-from waitlist.web.errors import wants_json
+from waitlist.web import asked, errors, words
 
 bp = Blueprint("public", __name__)
 
@@ -32,18 +31,19 @@ def home() -> ResponseReturnValue:
 @bp.post("/join")
 def join() -> ResponseReturnValue:
     """Join the line: 202 and the same words whatever is known of the address."""
-    fields = sent_fields()
+    fields = asked.fields()
     address = fields.get("address")
     try:
         joining.join(
-            address if isinstance(address, str) else "", locale=_language(fields), now=_now()
+            address if isinstance(address, str) else "", locale=_language(fields), now=asked.now()
         )
     except AddressInvalid:
-        if wants_json():
-            raise
-        reasons = words.sentences({"address": "address" if address else "missing"})
-        return _join_page({"address": address or ""}, reasons), 422
-    if wants_json():
+        reasons = {"address": "address" if address else "missing"}
+        if asked.wants_json():
+            problem = errors.PROBLEMS[AddressInvalid]
+            return errors.answer(problem, errors=words.field_errors(reasons))
+        return _join_page({"address": address or ""}, words.sentences(reasons)), 422
+    if asked.wants_json():
         return jsonify(message=gettext("You’re in line once you confirm. Check your mail.")), 202
     return render_template("public/check_mail.html"), 202
 
@@ -51,18 +51,14 @@ def join() -> ResponseReturnValue:
 @bp.get("/confirm/<token>")
 def confirm_page(token: str) -> ResponseReturnValue:
     """A button; opening the link changes nothing."""
-    _speak_to(links.entry_of(Purpose.CONFIRM, token).locale)
+    asked.speak_to(links.entry_of(Purpose.CONFIRM, token).locale)
     return render_template("public/confirm.html", token=token)
 
 
 @bp.post("/confirm/<token>")
 def confirm(token: str) -> ResponseReturnValue:
     """Confirm; twice is the same as once."""
-    entry = joining.confirm(token, now=_now())
-    token = links.entry_token(Purpose.PLACE, entry)
-    if wants_json():
-        return jsonify(place=url_for("public.place_page", token=token)), 200
-    return redirect(url_for("public.place_page", token=token), 303)
+    return _to_place(joining.confirm(token, now=asked.now()))
 
 
 @bp.get("/line")
@@ -77,9 +73,9 @@ def line() -> ResponseReturnValue:
 def place_page(token: str) -> ResponseReturnValue:
     """Where somebody stands, by the one function that rounds it."""
     entry = links.entry_of(Purpose.PLACE, token)
-    _speak_to(entry.locale)
-    shown = place.of(entry, now=_now())
-    if wants_json():
+    asked.speak_to(entry.locale)
+    shown = place.of(entry, now=asked.now())
+    if asked.wants_json():
         return jsonify(shown.as_json())
     return render_template("public/place.html", token=token, place=shown)
 
@@ -87,8 +83,8 @@ def place_page(token: str) -> ResponseReturnValue:
 @bp.post("/place/<token>")
 def ask_to_act(token: str) -> ResponseReturnValue:
     """Mail a link by which to leave, to the address we have."""
-    _speak_to(leaving.ask_to_act(token, now=_now()).locale)
-    if wants_json():
+    asked.speak_to(leaving.ask_to_act(token, now=asked.now()).locale)
+    if asked.wants_json():
         return jsonify(message=gettext("We mailed you a link.")), 202
     return render_template("public/act_sent.html"), 202
 
@@ -97,21 +93,27 @@ def ask_to_act(token: str) -> ResponseReturnValue:
 def act_page(token: str) -> ResponseReturnValue:
     """The form to leave, which asks for a typed word."""
     try:
-        entry = links.acting_entry(token, now=_now())
+        entry = links.acting_entry(token, now=asked.now())
     except LinkOver:
         return render_template("public/gone.html"), 410
-    _speak_to(entry.locale)
+    asked.speak_to(entry.locale)
     return _act_page(token, {})
 
 
 @bp.post("/act/<token>")
 def act(token: str) -> ResponseReturnValue:
     """Leave the line, if the word is typed."""
-    _speak_to(links.acting_entry(token, now=_now()).locale)
-    typed = sent_fields().get("word")
+    asked.speak_to(links.acting_entry(token, now=asked.now()).locale)
+    typed = asked.fields().get("word")
     if not isinstance(typed, str) or typed.strip().upper() != words.leave_word():
-        return _act_page(token, words.sentences({"word": "word"})), 422
-    leaving.leave(token, now=_now())
+        reasons = {"word": "word"}
+        if asked.wants_json():
+            problem = errors.PROBLEMS[FieldsInvalid]
+            return errors.answer(problem, errors=words.field_errors(reasons))
+        return _act_page(token, words.sentences(reasons)), 422
+    entry = leaving.leave(token, now=asked.now())
+    if asked.wants_json():
+        return jsonify(state=entry.state)
     return render_template("public/left.html")
 
 
@@ -119,25 +121,20 @@ def act(token: str) -> ResponseReturnValue:
 def come_back_page(token: str) -> ResponseReturnValue:
     """A button to come back, with the old place or a new one."""
     entry = links.entry_of(Purpose.UNDO, token)
-    _speak_to(entry.locale)
-    keeps = leaving.keeps_place(entry, now=_now())
+    asked.speak_to(entry.locale)
+    keeps = leaving.keeps_place(entry, now=asked.now())
     return render_template("public/come_back.html", token=token, keeps_place=keeps)
 
 
 @bp.post("/undo/<token>")
 def come_back(token: str) -> ResponseReturnValue:
     """Come back; twice is the same as once."""
-    entry = leaving.come_back(token, now=_now())
-    token = links.entry_token(Purpose.PLACE, entry)
-    return redirect(url_for("public.place_page", token=token), 303)
+    return _to_place(leaving.come_back(token, now=asked.now()))
 
 
-def sent_fields() -> Mapping[str, Any]:
-    """The fields of a form or of a JSON object."""
-    if request.is_json:
-        sent = request.get_json()
-        return sent if isinstance(sent, dict) else {}
-    return request.form
+def _to_place(entry: Entry) -> ResponseReturnValue:
+    where = url_for("public.place_page", token=links.entry_token(Purpose.PLACE, entry))
+    return jsonify(place=where) if asked.wants_json() else redirect(where, 303)
 
 
 def _join_page(form: Mapping[str, str], errors: Mapping[str, str]) -> str:
@@ -152,11 +149,3 @@ def _act_page(token: str, errors: Mapping[str, str]) -> str:
 def _language(fields: Mapping[str, Any]) -> str:
     asked = fields.get("lang") or fields.get("locale")
     return asked[:12] if isinstance(asked, str) and asked else str(get_locale() or "en")
-
-
-def _speak_to(locale: str) -> None:
-    g.entry_locale = locale.split("-")[0]
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

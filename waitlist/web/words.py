@@ -51,6 +51,14 @@ def sentences(reasons: Mapping[str, str]) -> dict[str, str]:
     return {field: str(FIELD_SENTENCES[code]) for field, code in reasons.items()}
 
 
+def field_errors(reasons: Mapping[str, str]) -> list[dict[str, str]]:
+    """The same for programs: each field with its stable code and the sentence."""
+    told = sentences(reasons)
+    return [
+        {"field": field, "code": code, "detail": told[field]} for field, code in reasons.items()
+    ]
+
+
 def leave_word() -> str:
     """The word to type before leaving, in the reader's language."""
     return str(gettext("LEAVE"))

@@ -1,0 +1,40 @@
+"""What a request says: when it came, its fields, and whether it wants JSON or a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import g, request
+
+JSON = ("application/json", "application/problem+json")
+PAGE = "text/html"
+
+
+def now() -> datetime:
+    """The moment of this request, by which everything in it is decided."""
+    if "now" not in g:
+        g.now = datetime.now(UTC)
+    moment: datetime = g.now
+    return moment
+
+
+def fields() -> Mapping[str, Any]:
+    """The fields of a form or of a JSON object."""
+    if request.is_json:
+        sent = request.get_json()
+        return sent if isinstance(sent, dict) else {}
+    return request.form
+
+
+def wants_json() -> bool:
+    """Whether whoever asks prefers JSON to a page; who sends JSON gets it, unless they say."""
+    programs = request.is_json or request.path.startswith("/api/")
+    offers = [*JSON, PAGE] if programs else [PAGE, *JSON]
+    return request.accept_mimetypes.best_match(offers, default=offers[0]) != PAGE
+
+
+def speak_to(locale: str) -> None:
+    """Answer in this person's language, unless the request asks for another."""
+    g.entry_locale = locale.replace("_", "-").split("-")[0]
