@@ -124,7 +124,8 @@ def chosen_locale() -> str:
     asked = request.args.get("lang") or _language_of_form() or g.get("entry_locale")
     if asked in LOCALES:
         return str(asked)
-    return request.accept_languages.best_match(LOCALES) or LOCALES[0]
+    wanted = (tag.split("-")[0].lower() for tag in request.accept_languages.values())
+    return next((language for language in wanted if language in LOCALES), LOCALES[0])
 
 
 def _language_of_form() -> str | None:

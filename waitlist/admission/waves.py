@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import insert, select, tuple_, update
+from sqlalchemy import insert, select, update
 
 from waitlist import audit, cohorts, outbox, policy, projection, seats
-from waitlist.errors import ValueRefused
+from waitlist.errors import LineUnavailable, ValueRefused
 from waitlist.extensions import db, reading, settings
 from waitlist.failpoints import failpoint
 from waitlist.line import Head
@@ -25,6 +25,7 @@ from waitlist.wake import wake
 
 ROUND = 1_000  # people admitted in one transaction
 MOST_ASKED = 1_000_000
+MOST_IN_VAIN = 3  # rounds in a row that wanted people and found none of them waiting
 
 Decide = Callable[[Gate, int], Budget]
 
@@ -109,11 +110,16 @@ def _run(
 ) -> Outcome:
     """Rounds of one transaction each, until the budget or the people are used up."""
     run_id = projection.require_valid()
+    in_vain = 0
     more = True
     while more:
+        before = outcome.admitted
         heads = _heads(cohort, ROUND, run_id, now=now)
         more = _round(outcome, decide, heads, actor=actor, reason=reason, now=now)
         projection.settle(*heads)
+        in_vain = in_vain + 1 if outcome.admitted == before else 0
+        if more and in_vain == MOST_IN_VAIN:
+            raise LineUnavailable("the line isn't what SQL says: see flask line check")
     if outcome.admitted:
         wake("mail")
     return outcome
@@ -186,21 +192,27 @@ def _claims(lines: Mapping[int, list[Head]]) -> dict[int, Claim]:
 
 
 def _take(cohort_id: int, heads: Iterable[Head]) -> list[int]:
-    """Turn these people from waiting to invited, if they still wait there at that rank."""
-    wanted = [(head.entry_id, head.rank) for head in heads]
+    """Turn these people from waiting to invited, if they still wait there at that rank.
+
+    Two statements, since SQLite 3.40 answers `(id, rank) IN (VALUES …)` wrongly for one pair.
+    """
+    ranks = {head.entry_id: head.rank for head in heads}
+    standing = db.session.execute(
+        select(Entry.id, Entry.rank)
+        .where(Entry.id.in_(ranks), Entry.cohort_id == cohort_id, projection.in_line())
+        .order_by(Entry.id)
+        .with_for_update()
+    )
+    able = [entry_id for entry_id, rank in standing if ranks[entry_id] == rank]
     taken = db.session.scalars(
         update(Entry)
-        .where(
-            tuple_(Entry.id, Entry.rank).in_(wanted),
-            Entry.cohort_id == cohort_id,
-            projection.in_line(),
-        )
+        .where(Entry.id.in_(able), Entry.state == "waiting")
         .values(state="invited")
         .returning(Entry.id)
         .execution_options(synchronize_session=False)
     ).all()
-    projection.note(cohort_id, [entry_id for entry_id, _ in wanted])
-    order = {entry_id: place for place, (entry_id, _) in enumerate(wanted)}
+    projection.note(cohort_id, ranks)
+    order = {entry_id: place for place, entry_id in enumerate(ranks)}
     return sorted(taken, key=order.__getitem__)
 
 

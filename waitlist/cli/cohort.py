@@ -39,7 +39,7 @@ def add(
     now = datetime.now(UTC)
     cohort = cohorts.add(
         name,
-        opens_at=cohorts.opening(opens or "never", now=now),
+        opens_at=cohorts.opening("never" if opens is None else opens, now=now),
         quota=quota,
         weight=1 if weight is None else weight,
         actor=terminal.actor(),

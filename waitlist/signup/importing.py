@@ -22,6 +22,7 @@ from waitlist.signup import people_file, rejects, staging
 from waitlist.signup.staging import Progress
 
 BATCH = 5_000
+BATCHES_A_LOOK = 10  # batches between two looks of the planner at its statistics
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,8 @@ def _enter(run: Import, *, now: datetime, progress: Progress) -> None:
     while (start := staging.next_place(run)) is not None:
         batch = and_(staging.is_staged(run), ImportRow.place.between(start, start + BATCH - 1))
         _insert_people(run, batch, now=now)
+        if start // BATCH % BATCHES_A_LOOK == 0:
+            staging.refresh_statistics("entries")
         failpoint("import.before-commit")
         db.session.commit()
         projection.settle(run.cohort_id)

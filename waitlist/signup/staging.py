@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, insert, literal, select, text, update
 
 from waitlist import arrivals
 from waitlist.errors import FileRefused
@@ -35,6 +35,7 @@ def stage(run: Import, path: Path, progress: Progress) -> None:
             progress(count)
         if not count:
             raise FileRefused(f"{path.name} names columns, but holds no people")
+        refresh_statistics("import_rows")
     except FileRefused:
         db.session.rollback()
         discard(run)
@@ -65,6 +66,7 @@ def number(run: Import) -> None:
         .values(place=numbered.c.nth)
         .execution_options(synchronize_session=False)
     )
+    refresh_statistics("import_rows")
     people = count(run, ImportRow.place.is_not(None))
     run.first_arrival = arrivals.next_arrivals(people) if people else None
     run.state = "entering"
@@ -95,6 +97,12 @@ def count(run: Import, where: ColumnElement[bool]) -> int:
     """How many rows of the run are so."""
     query = select(func.count()).select_from(ImportRow).where(ImportRow.import_id == run.id, where)
     return db.session.scalar(query) or 0
+
+
+def refresh_statistics(table: str) -> None:
+    """Let PostgreSQL's planner see what was just written; else it walks the table row by row."""
+    if db.engine.dialect.name == "postgresql":
+        db.session.execute(text(f"ANALYZE {table}"))
 
 
 def discard(run: Import) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from flask.typing import ResponseReturnValue
 from flask_babel import get_locale, gettext
 
 from waitlist import links
+from waitlist.config import LOCALES
 from waitlist.errors import AddressInvalid, FieldsInvalid, LinkOver
 from waitlist.models import Entry
 from waitlist.signup import joining, leaving, place
@@ -17,6 +19,7 @@ from waitlist.tokens import Purpose
 from waitlist.web import asked, errors, words
 
 bp = Blueprint("public", __name__)
+LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})?")  # of RFC 5646, the usual ones
 
 
 @bp.get("/")
@@ -147,5 +150,7 @@ def _act_page(token: str, errors: Mapping[str, str]) -> str:
 
 
 def _language(fields: Mapping[str, Any]) -> str:
-    asked = fields.get("lang") or fields.get("locale")
-    return asked[:12] if isinstance(asked, str) and asked else str(get_locale() or "en")
+    wanted = fields.get("lang") or fields.get("locale")
+    if isinstance(wanted, str) and LANGUAGE_TAG.fullmatch(wanted):
+        return wanted
+    return str(get_locale() or LOCALES[0])
