@@ -144,6 +144,7 @@ def _bounce(leased: Leased, letter: _Letter, answer: Answer, *, now: datetime) -
     if letter.invitation_id is not None:
         seats.give_back([letter.invitation_id], as_="revoked", entries_as="waiting", now=now)
     db.session.execute(update(Entry).where(Entry.id == letter.entry_id).values(suppressed_at=now))
+    outbox.cancel(Message.entry_id == letter.entry_id, reason="address suppressed")
     projection.note(letter.cohort_id, [letter.entry_id])
 
 

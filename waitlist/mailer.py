@@ -138,6 +138,14 @@ class Route(Connection):
 
     def deliver(self, mail: Mail, to: str) -> Answer:
         """Hand one mail over and say how the server answered; a lost connection is renewed."""
+        was_kept = self.host is not None
+        answer = self._hand_over(mail, to)
+        if answer.outcome is Outcome.AWAY and was_kept:
+            self.close()
+            answer = self._hand_over(mail, to)
+        return answer
+
+    def _hand_over(self, mail: Mail, to: str) -> Answer:
         try:
             self.host = self.host or self.configure_host()
             envelope = self._envelope(self.host, to)
@@ -169,7 +177,7 @@ class Route(Connection):
         try:
             code, _words = host.data(mail.as_bytes())
         except smtplib.SMTPDataError as error:
-            host.rset()
+            self.close()
             return _refusal(error.smtp_code)
         except (OSError, smtplib.SMTPException) as error:
             self.close()

@@ -30,6 +30,7 @@ def run_admission() -> None:
     with app().app_context():
         answered("admission")
         now = _now()
+        invitations.beat(now=now)  # before anything lapses: an outage may have just ended
         invitations.lapse(now=now)
         joining.expire_unconfirmed(now=now)
         try:

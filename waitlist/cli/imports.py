@@ -23,7 +23,9 @@ def import_command(file: Path, cohort: str, dry_run: bool, as_json: bool) -> Non
     """Import the people of a CSV file, in the order they joined."""
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.completed:,} rows"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task("import", total=None)
         summary = importing.import_people(
             file,

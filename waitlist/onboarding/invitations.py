@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select, update
 
 from waitlist import links, policy, projection, seats
-from waitlist.extensions import db, rows_changed
+from waitlist.extensions import db, reading, rows_changed
 from waitlist.models import Entry, Heartbeat, Invitation
 from waitlist.wake import wake
 
@@ -23,11 +23,12 @@ def lapse(*, now: datetime) -> int:
         .order_by(Invitation.id)
         .limit(BATCH)
     )
-    found = db.session.scalars(over).all()
-    db.session.rollback()
-    if not found:
+    with reading():
+        any_over = db.session.scalar(over.limit(1)) is not None
+    if not any_over:
         return 0
     seats.lock()
+    found = db.session.scalars(over).all()  # again: a deadline may have been shifted meanwhile
     lapsed = seats.give_back(found, as_="expired", entries_as="lapsed", now=now)
     db.session.commit()
     return len(lapsed)
