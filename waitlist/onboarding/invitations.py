@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select, update
 
 from waitlist import links, policy, projection, seats
-from waitlist.extensions import db, reading, rows_changed
+from waitlist.extensions import db, insert_unless_known, reading, rows_changed
 from waitlist.models import Entry, Heartbeat, Invitation
 from waitlist.wake import wake
 
@@ -73,11 +73,9 @@ def beat(*, now: datetime) -> timedelta:
 
     Gives the gap that was made up for (zero: none), so that downtime never expires anybody.
     """
-    pulse = db.session.get(Heartbeat, "clock")
-    if pulse is None:
-        db.session.add(Heartbeat(name="clock", at=now))
-        db.session.commit()
-        return timedelta()
+    first = insert_unless_known(Heartbeat, Heartbeat.name).values(name="clock", at=now)
+    db.session.execute(first)
+    pulse = db.session.get_one(Heartbeat, "clock", with_for_update=True)
     gap = now - pulse.at
     if timedelta() <= gap < PULSE:
         db.session.rollback()
