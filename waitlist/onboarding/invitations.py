@@ -78,7 +78,7 @@ def beat(*, now: datetime) -> timedelta:
     pulse = db.session.get_one(Heartbeat, "clock", with_for_update=True)
     gap = now - pulse.at
     if timedelta() <= gap < PULSE:
-        db.session.rollback()
+        db.session.commit()
         return timedelta()
     if gap > policy.OUTAGE:
         _shift_deadlines(pulse.at, now)
