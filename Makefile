@@ -18,7 +18,7 @@ demo: .venv/installed  ## play the whole way of a launch once, with its accident
 	@$(BIN)/python -m workers.development.demo
 
 test: .venv/installed-dev  ## run the tests (PYTEST_ARGS="-k place" picks some)
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
 
 check: .venv/installed-dev  ## style, types, translations, house rules
 	@$(BIN)/ruff check --quiet .

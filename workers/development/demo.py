@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import sys
 import tempfile
 from pathlib import Path
@@ -15,6 +14,7 @@ from rich.table import Table
 
 from waitlist.config import ROOT
 from workers.development.launch import Plan, Report, play
+from workers.development.service import free_port
 
 PLAN = Plan(
     people_file=ROOT / "tests" / "samples" / "preorders.csv",
@@ -84,13 +84,6 @@ def summary(report: Report) -> Table:
     ):
         table.add_row(what, seen)
     return table
-
-
-def free_port() -> int:
-    """A port that nobody uses just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
@@ -26,8 +26,8 @@ from typing import Any
 import httpx
 
 from waitlist.config import ROOT
+from workers.development.service import service
 
-START_WITHIN = 60.0  # seconds for the service to come up
 SETTLE_WITHIN = 240.0  # seconds for everything to be done after the last accident
 PACE = 0.25  # seconds between two looks
 INVITE_LINK = re.compile(r"http://\S+?(/invite/[\w.~-]+)")
@@ -83,34 +83,6 @@ def play(plan: Plan, folder: Path, port: int, tell: Callable[[str, Report], None
         stage.count()
     report.seconds = time.monotonic() - began
     return report
-
-
-@contextlib.contextmanager
-def service(environ: Mapping[str, str], port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """The whole service, as `make run` starts it, until the end of the block."""
-    log = Path(environ["INSTANCE"]) / "service.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "workers.development"]
-    with log.open("ab") as output:
-        supervisor = subprocess.Popen(
-            command, cwd=ROOT, env=dict(environ), stdout=output, stderr=subprocess.STDOUT
-        )
-    try:
-        _wait_for_web(supervisor, port, log)
-        yield supervisor
-    finally:
-        supervisor.send_signal(signal.SIGINT)
-        supervisor.wait(timeout=60)
-
-
-def _wait_for_web(supervisor: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + START_WITHIN
-    while time.monotonic() < deadline and supervisor.poll() is None:
-        with contextlib.suppress(httpx.HTTPError):
-            if httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200:
-                return
-        time.sleep(PACE)
-    raise RuntimeError(f"the service didn't come up; it said:\n{log.read_text()[-2000:]}")
 
 
 def read_mailbox(folder: Path, seen: set[str]) -> list[Invitation]:
