@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from waitlist import audit, projection
 from waitlist.errors import CohortExists, CohortUnknown, LineUnavailable, ValueRefused
-from waitlist.extensions import db
+from waitlist.extensions import db, insert_unless_known
 from waitlist.models import Cohort
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
@@ -48,11 +48,15 @@ def add(
     if not NAME.fullmatch(name):
         raise ValueRefused(f"a cohort's name is of a-z, 0-9, - and _, not {name!r}")
     _check(quota=quota, weight=weight)
-    if db.session.scalar(select(Cohort.id).where(Cohort.name == name)) is not None:
+    added = db.session.scalar(
+        insert_unless_known(Cohort, Cohort.name)
+        .values(name=name, opens_at=opens_at, quota=quota, weight=weight, created_at=now)
+        .returning(Cohort.id)
+    )
+    if added is None:
+        db.session.rollback()
         raise CohortExists(f"cohort {name!r} is there already; change it: flask cohort set {name}")
-    cohort = Cohort(name=name, opens_at=opens_at, quota=quota, weight=weight, created_at=now)
-    db.session.add(cohort)
-    db.session.flush()
+    cohort = find(name)
     audit.record(
         "cohort.add",
         f"cohort:{cohort.id}",

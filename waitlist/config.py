@@ -22,7 +22,8 @@ from waitlist.errors import SettingInvalid
 ROOT = Path(__file__).resolve().parent.parent
 LOCALES = ("en", "fr")
 SOCKET_PATH_LIMIT = 100  # bytes; the kernel's own limit is 104 to 108 (unix(7))
-WEAK_SECRETS = {"changeme", "secret", "dev", "development", "default", "password"}
+SECRET_LENGTH = 32  # characters at least
+MAX_BODY = 64 * 1024  # bytes of a request
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,6 @@ class Settings:
     proxy_hops: int
     confirm_within: timedelta
     invite_within: timedelta
-    max_body: int = 64 * 1024
 
     @property
     def host(self) -> str:
@@ -82,7 +82,7 @@ def _layered(environ: Mapping[str, str], instance: Path) -> dict[str, str]:
 
 
 def _read(values: Mapping[str, str], instance: Path) -> Settings:
-    env = _StrictEnv(values)
+    env = _MappingEnv(values)
     development = (
         env.str("ENVIRONMENT", "production", validate=validate.OneOf(["production", "development"]))
         == "development"
@@ -117,7 +117,7 @@ def _read(values: Mapping[str, str], instance: Path) -> Settings:
     )
 
 
-class _StrictEnv(Env):
+class _MappingEnv(Env):
     """An environs reader over a mapping of ours instead of `os.environ`."""
 
     def __init__(self, values: Mapping[str, str]) -> None:
@@ -135,7 +135,7 @@ def _secret_keys(keys: list[str]) -> tuple[str, ...]:
             'such as the output of: python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
         )
     for key in keys:
-        if len(key) < 32 or key.lower() in WEAK_SECRETS:
+        if len(key) < SECRET_LENGTH:
             raise SettingInvalid("SECRET_KEYS holds a value shorter than 32 characters: use longer")
     return tuple(keys)
 
@@ -185,8 +185,8 @@ def flask_config(settings: Settings) -> dict[str, object]:
     return {
         "SETTINGS": settings,
         "SQLALCHEMY_DATABASE_URI": settings.database_url,
-        "MAX_CONTENT_LENGTH": settings.max_body,
-        "MAX_FORM_MEMORY_SIZE": settings.max_body,
+        "MAX_CONTENT_LENGTH": MAX_BODY,
+        "MAX_FORM_MEMORY_SIZE": MAX_BODY,
         "MAIL_SERVER": settings.mail_server,
         "MAIL_PORT": settings.mail_port,
         "MAIL_USERNAME": settings.mail_username,

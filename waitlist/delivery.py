@@ -7,7 +7,7 @@ confirmation or action link has no deadline.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import structlog
@@ -23,6 +23,8 @@ from waitlist.models import Entry, Invitation, Message
 from waitlist.outbox import Leased
 
 log = structlog.get_logger()
+GIVE_UP_AFTER = timedelta(days=5)  # of "refused for now" (RFC 5321, section 4.5.4.1)
+MOST_UNKNOWN = 2  # tries cut off before the answer, after which the mail counts as taken
 STANDING_STATES = ("waiting", "invited", "registered")
 PROBE_EVERY = 15  # seconds between two tries of a mail server that is away
 AWAY_KEY = "waitlist:mail:away"
@@ -55,7 +57,7 @@ class _Letter(NamedTuple):
 
     kind: str
     entry_id: int
-    cohort_id: int
+    created_at: datetime
     invitation_id: int | None
     to: str
     mail: Mail | None
@@ -81,8 +83,9 @@ def _read(leased: Leased, *, now: datetime) -> _Letter:
     closed = invitation is not None and invitation.state != "open"
     outdated = message.kind == "standing" and entry.state not in STANDING_STATES
     mail = None if closed or outdated else _compose(message, now=now)
-    ids = (entry.id, entry.cohort_id, message.invitation_id)
-    return _Letter(message.kind, *ids, entry.mail_to, mail)
+    return _Letter(
+        message.kind, entry.id, message.created_at, message.invitation_id, entry.mail_to, mail
+    )
 
 
 def _compose(message: Message, *, now: datetime) -> Mail:
@@ -105,6 +108,11 @@ def _settle(leased: Leased, letter: _Letter, answer: Answer, *, now: datetime) -
             _bounce(leased, letter, answer, now=now)
         case Outcome.AWAY:
             outbox.put_back(leased, now=now, reason=f"away: {answer.words}", delay=False)
+        case Outcome.LATER if now - letter.created_at >= GIVE_UP_AFTER:
+            _bounce(leased, letter, answer, now=now)
+        case Outcome.UNKNOWN if leased.attempts >= MOST_UNKNOWN:
+            if outbox.mark(leased, state="sent", now=now, reason="presumed taken"):
+                _start_lifetime(leased, letter, now=now)
         case Outcome.LATER | Outcome.UNKNOWN:
             outbox.put_back(leased, now=now, reason=f"{answer.outcome}: {answer.words}")
     db.session.commit()
@@ -124,7 +132,7 @@ def _start_lifetime(leased: Leased, letter: _Letter, *, now: datetime) -> None:
         case "confirm":
             db.session.execute(
                 update(Entry)
-                .where(Entry.id == letter.entry_id, Entry.state == "pending")
+                .where(Entry.id == letter.entry_id, Entry.confirm_by.is_(None))
                 .values(confirm_by=now + settings().confirm_within)
             )
         case "act":
@@ -145,7 +153,7 @@ def _bounce(leased: Leased, letter: _Letter, answer: Answer, *, now: datetime) -
         seats.give_back([letter.invitation_id], as_="revoked", entries_as="waiting", now=now)
     db.session.execute(update(Entry).where(Entry.id == letter.entry_id).values(suppressed_at=now))
     outbox.cancel(Message.entry_id == letter.entry_id, reason="address suppressed")
-    projection.note(letter.cohort_id, [letter.entry_id])
+    projection.note_people([letter.entry_id])
 
 
 def _remember_away() -> None:

@@ -9,8 +9,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import redis as redis_py
-from flask import Flask, current_app, g, has_request_context, request
-from flask_babel import Babel
+from flask import Flask, current_app
 from flask_mail import Mail
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
@@ -20,9 +19,8 @@ from sqlalchemy import Connection, CursorResult, Engine, Executable, event
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import DeclarativeBase
-from werkzeug.exceptions import RequestEntityTooLarge
 
-from waitlist.config import LOCALES, ROOT, Settings
+from waitlist.config import ROOT, Settings
 
 LOCK_WAIT = 5  # seconds that a transaction waits for another's lock
 REDIS_WAIT = 1.0  # seconds that anyone waits for Redis before going on without it
@@ -34,19 +32,24 @@ class Base(DeclarativeBase):
 
 db = SQLAlchemy(
     model_class=Base,
-    engine_options={"pool_pre_ping": True},
+    engine_options={"pool_pre_ping": True, "hide_parameters": True},
     session_options={"expire_on_commit": False},
 )
 migrate = Migrate(directory=str(ROOT / "waitlist" / "migrations"), render_as_batch=True)
 mail = Mail()
-babel = Babel()
 
 _read_only: ContextVar[bool] = ContextVar("read_only", default=False)
 
 
 @contextmanager
 def reading() -> Iterator[None]:
-    """Transactions begun inside can't write: the database itself refuses."""
+    """Transactions begun inside can't write: the database itself refuses.
+
+    The outermost block ends its transaction, so begin it outside of one.
+    """
+    if _read_only.get():
+        yield
+        return
     token = _read_only.set(True)
     try:
         yield
@@ -86,7 +89,6 @@ def init_app(app: Flask) -> None:
         _init_engine(db.engine)
     migrate.init_app(app, db)
     mail.init_app(app)
-    babel.init_app(app, locale_selector=chosen_locale)
     url = app.config["SETTINGS"].redis_url
     app.extensions["redis"] = connect_redis(url, decode_responses=True)
     app.extensions["redis_for_rq"] = connect_redis(url, decode_responses=False)
@@ -115,24 +117,6 @@ def rows_changed(statement: Executable) -> int:
     """Run a guarded UPDATE or DELETE in the caller's transaction: how many rows it changed."""
     result = db.session.execute(statement)
     return result.rowcount if isinstance(result, CursorResult) else 0
-
-
-def chosen_locale() -> str:
-    """The language of this page: the person's own, `?lang`, then the browser's."""
-    if not has_request_context():
-        return LOCALES[0]
-    asked = request.args.get("lang") or _language_of_form() or g.get("entry_locale")
-    if asked in LOCALES:
-        return str(asked)
-    wanted = (tag.split("-")[0].lower() for tag in request.accept_languages.values())
-    return next((language for language in wanted if language in LOCALES), LOCALES[0])
-
-
-def _language_of_form() -> str | None:
-    try:
-        return request.form.get("lang")
-    except RequestEntityTooLarge:  # and that answer needs a language too
-        return None
 
 
 def _init_engine(engine: Engine) -> None:

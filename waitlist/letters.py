@@ -9,9 +9,8 @@ from typing import Any
 from sqlalchemy import select
 
 from waitlist import links, policy, projection
-from waitlist.errors import LineUnavailable
 from waitlist.extensions import db, settings
-from waitlist.models import Entry, Invitation, Message, Registration
+from waitlist.models import Invitation, Message, Registration
 from waitlist.tokens import Purpose
 
 
@@ -44,13 +43,12 @@ def _invitation(message: Message, _now: datetime) -> dict[str, Any]:
 def _standing(message: Message, now: datetime) -> dict[str, Any]:
     entry, invitation = message.entry, latest_invitation(message.entry_id)
     invited = invitation is not None and invitation.state == "open"
-    position = _position(entry)
+    position = projection.place_of(entry).position
     return {
         "state": entry.state,
         "position": position and policy.shown_position(position),
         "rounded": bool(position and position >= policy.EXACT_BELOW),
         "as_of": now,
-        "sign_in_url": settings().product_url,
         "invite_link": links.to_invitation(invitation) if invitation and invited else None,
         "expires_at": invitation.expires_at if invitation and invited else None,
     }
@@ -63,11 +61,12 @@ def _renewal(message: Message, _now: datetime) -> dict[str, Any]:
 
 
 def _undo(message: Message, now: datetime) -> dict[str, Any]:
-    left_at = message.entry.left_at or now
+    entry = message.entry
+    left_at = entry.left_at or now
     return {
-        "link": links.to_entry(Purpose.UNDO, message.entry),
+        "link": links.to_entry(Purpose.UNDO, entry),
         "until": left_at + policy.UNDO_WITHIN,
-        "keeps_place": now <= left_at + policy.UNDO_WITHIN,
+        "keeps_place": policy.keeps_place(left_at, entry.confirmed_at, entry.renewals, now),
     }
 
 
@@ -107,12 +106,3 @@ def latest_invitation(entry_id: int) -> Invitation | None:
 def hours(duration: timedelta) -> int:
     """A duration in whole hours."""
     return int(duration.total_seconds() // 3600)
-
-
-def _position(entry: Entry) -> int | None:
-    if entry.state != "waiting":
-        return None
-    try:
-        return projection.of_cohort(entry.cohort_id).place(entry.id).position
-    except LineUnavailable:
-        return None

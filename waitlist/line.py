@@ -44,7 +44,7 @@ class Place(NamedTuple):
     """A position (people ahead + 1; None: not in the line) and the line's length."""
 
     position: int | None
-    length: int
+    length: int | None
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Line:
 
     def length(self) -> int:
         """How many people are in the line."""
-        return self.place(0).length
+        return self.place(0).length or 0
 
     def walk(self) -> Iterator[Head]:
         """Everybody, front first, a page at a time."""

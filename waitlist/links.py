@@ -10,14 +10,6 @@ from waitlist.models import Entry, Invitation, Message, Registration
 from waitlist.tokens import Purpose, Ref, dumps, loads
 
 ENTRY_GENERATION = 1
-PATHS = {
-    Purpose.CONFIRM: "confirm",
-    Purpose.PLACE: "place",
-    Purpose.INVITE: "invite",
-    Purpose.WELCOME: "welcome",
-    Purpose.UNDO: "undo",
-    Purpose.ACT: "act",
-}
 
 
 def to_entry(purpose: Purpose, entry: Entry) -> str:
@@ -93,4 +85,4 @@ def _dumps(purpose: Purpose, row_id: int, generation: int, nonce: str) -> str:
 
 
 def _url(purpose: Purpose, token: str) -> str:
-    return f"{settings().public_url}/{PATHS[purpose]}/{token}"
+    return f"{settings().public_url}/{purpose}/{token}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import smtplib
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,14 +23,15 @@ from flask_babel import force_locale
 from flask_mail import Connection
 from flask_mail import Message as Mail
 
+from waitlist import policy
 from waitlist.config import LOCALES
 from waitlist.extensions import settings
 
-TIMEOUT = 20  # seconds for each step of the conversation with the mail server
+TIMEOUT = 6  # seconds for each of the eight steps of a conversation; less than outbox.LEASE in all
 
-# reply codes (RFC 5321, section 4.2); other 5yz, such as 503 or 530, speak of us, not of a person
+# reply codes (RFC 5321, section 4.2; RFC 4954): some 5yz speak of us, whoever the mail is for
 ACCEPTED, FORWARDED, CLOSING = 250, 251, 421
-REFUSALS = range(550, 560)
+OF_US = (500, 502, 503, 530, 534, 535, 538)
 
 
 class Outcome(StrEnum):
@@ -89,8 +91,7 @@ def compose(
 
 def mail_language(locale: str) -> str:
     """The language we write in to somebody of this locale: theirs, else the first we have."""
-    language = locale.replace("_", "-").split("-")[0].lower()
-    return language if language in LOCALES else LOCALES[0]
+    return policy.language(locale, LOCALES) or LOCALES[0]
 
 
 def stable_message_id(message_id: int) -> str:
@@ -131,7 +132,7 @@ class Route(Connection):
         mail = self.mail
         host = smtplib.SMTP(mail.server, mail.port, timeout=TIMEOUT)
         if mail.use_tls:
-            host.starttls()
+            host.starttls(context=ssl.create_default_context())
         if mail.username and mail.password:
             host.login(mail.username, mail.password)
         return host
@@ -170,8 +171,14 @@ class Route(Connection):
         code, words = host.rcpt(to)
         if code in (ACCEPTED, FORWARDED):
             return None
-        host.rset()
+        self._reset(host)
         return _refusal(code)
+
+    def _reset(self, host: smtplib.SMTP) -> None:
+        try:
+            host.rset()
+        except (OSError, smtplib.SMTPException):  # some say no and hang up: the no counts
+            self.close()
 
     def _content(self, host: smtplib.SMTP, mail: Mail) -> Answer:
         try:
@@ -186,11 +193,10 @@ class Route(Connection):
 
 
 def _refusal(code: int) -> Answer:
-    """What a refusal's code says: of this mail (4yz, 55y), or of the server as a whole."""
-    if code in REFUSALS:
-        return Answer(Outcome.REFUSED, str(code))
-    away = code == CLOSING or code >= 500
-    return Answer(Outcome.AWAY if away else Outcome.LATER, str(code))
+    """What a refused recipient or content says: of this mail, or of the server as a whole."""
+    if code == CLOSING or code in OF_US:
+        return Answer(Outcome.AWAY, str(code))
+    return Answer(Outcome.REFUSED if code >= 500 else Outcome.LATER, str(code))
 
 
 def _header(value: str) -> str:

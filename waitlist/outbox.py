@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, func, insert, select, update
 from waitlist.extensions import db, rows_changed
 from waitlist.models import Message
 
-LEASE = timedelta(seconds=30)
+LEASE = timedelta(seconds=55)  # longer than one mail can take: see mailer.TIMEOUT
 FIRST_DELAY = timedelta(seconds=15)
 LONGEST_DELAY = timedelta(hours=1)
 
@@ -102,7 +102,7 @@ def mark(message: Leased, *, state: str, now: datetime, reason: str = "") -> boo
 def put_back(message: Leased, *, now: datetime, reason: str, delay: bool = True) -> bool:
     """Queue a leased message again, later each time; False if the lease was lost."""
     attempts = message.attempts + 1 if delay else message.attempts
-    due_at = now + _delay(attempts) if delay else now
+    due_at = now + (_delay(attempts) if delay else FIRST_DELAY)  # another is the next probe
     return bool(
         rows_changed(
             _held(message).values(
@@ -123,10 +123,11 @@ def reclaim(*, now: datetime) -> int:
     return found
 
 
-def queued() -> int:
-    """How many mails wait to be sent."""
+def invitations_queued() -> int:
+    """How many invitations wait to be sent; all else goes after them, so it doesn't count."""
     waiting = Message.state.in_(("queued", "sending"))
-    return db.session.scalar(select(func.count()).select_from(Message).where(waiting)) or 0
+    first = Message.priority <= PRIORITIES["invitation"]
+    return db.session.scalar(select(func.count()).select_from(Message).where(waiting, first)) or 0
 
 
 def is_due(*, now: datetime) -> bool:

@@ -60,6 +60,12 @@ def canonical_address(raw: str) -> Address:
     )
 
 
+def language(tag: str, known: Sequence[str]) -> str | None:
+    """The one of the known languages that a tag such as `fr-CA` asks for (RFC 5646), or None."""
+    primary = tag.replace("_", "-").split("-")[0].lower()
+    return primary if primary in known else None
+
+
 def shown_position(position: int) -> int:
     """The number that people see: exact below 100, then rounded up to 10, 100, 1,000."""
     step = (
@@ -80,6 +86,8 @@ def accrue(allowance: float, rate: int, elapsed: timedelta) -> float:
     It holds at most 5 seconds of rate (or one person, where that is more), and of a
     longer absence counts 5 seconds: time missed beyond that is lost, never made up for.
     """
+    if rate == 0:
+        return 0.0
     counted = min(max(elapsed, timedelta()), ALLOWANCE_CAP)
     cap = max(1.0, rate * ALLOWANCE_CAP.total_seconds() / 3600)
     return min(allowance + rate * counted.total_seconds() / 3600, cap)
@@ -174,6 +182,18 @@ def deadline_passed(expires_at: datetime | None, opened_at: datetime | None, now
 def confirmed_in_time(confirm_by: datetime | None, now: datetime) -> bool:
     """Whether the place counts from the joining; the time runs from the mail's sending."""
     return confirm_by is None or now <= confirm_by
+
+
+def keeps_place(
+    left_at: datetime | None, confirmed_at: datetime | None, renewals: int, now: datetime
+) -> bool:
+    """Whether coming back now gives the old place back.
+
+    Who never confirmed had none, and who left an invitation more often than it can be
+    renewed doesn't get to the front once more.
+    """
+    had_one = left_at is not None and confirmed_at is not None and renewals <= RENEWALS
+    return had_one and left_at is not None and now <= left_at + UNDO_WITHIN
 
 
 def handle_reason(handle: str) -> str | None:

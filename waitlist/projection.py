@@ -21,7 +21,7 @@ from waitlist import line as lines
 from waitlist.errors import LineUnavailable
 from waitlist.extensions import db, reading
 from waitlist.failpoints import failpoint
-from waitlist.line import Change, Head, Line
+from waitlist.line import Change, Head, Line, Place
 from waitlist.models import Cohort, Entry, Gate, LineChange
 
 log = structlog.get_logger()
@@ -51,6 +51,12 @@ def note(cohort_id: int, entry_ids: Iterable[int]) -> None:
         db.session.execute(insert(LineChange), notes)
 
 
+def note_people(entry_ids: Iterable[int]) -> None:
+    """Leave a note of each person's change in the line where they are now, likewise."""
+    theirs = select(Entry.cohort_id, Entry.id).where(Entry.id.in_(sorted(entry_ids)))
+    db.session.execute(insert(LineChange).from_select(["cohort_id", "entry_id"], theirs))
+
+
 def of_cohort(cohort_id: int) -> Line:
     """The line of a cohort under the epoch that SQL names now."""
     with reading():
@@ -62,17 +68,29 @@ def of_cohort(cohort_id: int) -> Line:
     return Line(extensions.redis(), name, epoch)
 
 
-def catch_up(cohort_id: int, *, onto: Line | None = None) -> None:
-    """Work off all notes of a cohort, on its line or onto a filling of it."""
+def place_of(entry: Entry) -> Place:
+    """Where a person who waits stands; nothing of others, and nothing while Redis can't tell."""
+    if entry.state != "waiting":
+        return Place(None, None)
+    try:
+        return of_cohort(entry.cohort_id).place(entry.id)
+    except LineUnavailable:
+        return Place(None, None)
+
+
+def catch_up(cohort_id: int) -> None:
+    """Work off all notes of a cohort on its line."""
     while True:
         read_at = lines.clock(extensions.redis())
-        line = onto or of_cohort(cohort_id)
+        line = of_cohort(cohort_id)
         noted, changes = _read_notes(cohort_id)
         if not noted:
             return
         line.apply(changes, read_at=read_at)
         db.session.execute(delete(LineChange).where(LineChange.id.in_(noted)))
         db.session.commit()
+        if len(noted) < BATCH:
+            return
 
 
 def settle(*cohort_ids: int) -> None:
@@ -105,22 +123,35 @@ def rebuild(cohort_id: int) -> int:
     """Fill a cohort's line anew from SQL; how many people are in it.
 
     First SQL gets the new epoch: from then on nothing is applied to the old line, so all
-    that happens during the filling stays noted and is worked off here, or afterwards.
+    that happens during the filling stays noted. The notes are applied to the filling too,
+    but only `catch_up` on the line itself deletes them: another rebuild may need them.
     """
     epoch = secrets.token_hex(16)
-    db.session.execute(update(Cohort).where(Cohort.id == cohort_id).values(line_epoch=epoch))
+    renewed = update(Cohort).where(Cohort.id == cohort_id).values(line_epoch=epoch)
+    name = db.session.scalars(renewed.returning(Cohort.name)).one()
     db.session.commit()
-    line = of_cohort(cohort_id)
+    line = Line(extensions.redis(), name, epoch)
     filling = line.fresh()
     heads = _truth(cohort_id)
     while batch := list(islice(heads, BATCH)):
         filling.fill(batch)
     failpoint("rebuild.filled")
-    catch_up(cohort_id, onto=filling)
+    _apply_notes(cohort_id, filling)
     failpoint("rebuild.before-swap")
     filling.swap()
     catch_up(cohort_id)
     return line.length()
+
+
+def _apply_notes(cohort_id: int, filling: Line) -> None:
+    after, full = 0, True
+    while full:
+        read_at = lines.clock(extensions.redis())
+        noted, changes = _read_notes(cohort_id, after=after)
+        if noted:
+            filling.apply(changes, read_at=read_at)
+            after = noted[-1]
+        full = len(noted) == BATCH
 
 
 def check(cohort_id: int) -> list[Difference]:
@@ -156,11 +187,11 @@ def _is_valid(cohort_id: int) -> bool:
         return False
 
 
-def _read_notes(cohort_id: int) -> tuple[list[int], list[Change]]:
+def _read_notes(cohort_id: int, *, after: int = 0) -> tuple[list[int], list[Change]]:
     """The oldest notes and, in the same statement, what SQL says now of those they name."""
     oldest = (
         select(LineChange.id, LineChange.entry_id)
-        .where(LineChange.cohort_id == cohort_id)
+        .where(LineChange.cohort_id == cohort_id, LineChange.id > after)
         .order_by(LineChange.id)
         .limit(BATCH)
         .subquery()

@@ -54,8 +54,7 @@ def give_back(
     )
     for cohort_id, people in sorted(Counter(cohort for _, _, cohort in ended).items()):
         _add(cohort_id, -people)
-    for _, entry_id, cohort_id in ended:
-        projection.note(cohort_id, [entry_id])
+    projection.note_people(entry_ids)
     outbox.cancel(
         Message.invitation_id.in_([invitation_id for invitation_id, _, _ in ended]),
         reason=f"invitation {as_}",

@@ -17,6 +17,7 @@ from itsdangerous import BadData, TimestampSigner, URLSafeSerializer
 from waitlist.errors import LinkInvalid
 
 NAMESPACE = "waitlist."
+MOST = 2**63 - 1  # of a row's id
 
 
 class Purpose(StrEnum):
@@ -52,9 +53,11 @@ def loads(keys: Sequence[str], purpose: Purpose, token: str) -> Ref:
     """What the token names; `LinkInvalid` unless one of the keys signed it for `purpose`."""
     try:
         match _serializer(keys, purpose).loads(token):
-            case [int(row_id), int(generation), str(nonce)]:
+            case [int(row_id), int(generation), str(nonce)] if (
+                0 < row_id <= MOST and nonce.isascii()
+            ):
                 return Ref(row_id, generation, nonce)
-    except BadData as error:
+    except (BadData, UnicodeError) as error:
         raise LinkInvalid("this link was not made here") from error
     raise LinkInvalid("this link names nothing")
 
@@ -68,7 +71,7 @@ def opened_at(keys: Sequence[str], note: str, invitation_id: int) -> datetime | 
     """When the form was opened, in whole seconds; None for a note that isn't this invitation's."""
     try:
         value, at = _opened_signer(keys).unsign(note, return_timestamp=True)
-    except BadData:
+    except (BadData, UnicodeError):
         return None
     return at.astimezone(UTC) if value == str(invitation_id).encode() else None
 

@@ -12,6 +12,7 @@ from waitlist import extensions
 log = structlog.get_logger()
 QUEUES = {"admission": "workers.jobs.run_admission", "mail": "workers.jobs.run_mail"}
 JOB_TIMEOUT = 900  # seconds
+MOST_WAITING = 2  # jobs of a queue that wait to be begun
 ASKED_TTL = 5  # seconds after which a wake-up that nobody answered may be asked again
 
 
@@ -22,7 +23,7 @@ def wake(queue: str) -> None:
     """
     client = extensions.redis()
     try:
-        if client.set(asked_key(queue), "1", nx=True, ex=ASKED_TTL):
+        if client.set(asked_key(queue), "1", nx=True, ex=ASKED_TTL) and _has_room(queue):
             _queue(queue).enqueue(
                 QUEUES[queue], job_timeout=JOB_TIMEOUT, result_ttl=0, failure_ttl=3600
             )
@@ -38,6 +39,11 @@ def answered(queue: str) -> None:
 def asked_key(queue: str) -> str:
     """The key that stands while a wake-up is under way."""
     return f"waitlist:asked:{queue}"
+
+
+def _has_room(queue: str) -> bool:
+    """Whether the queue is short enough: where no worker works, wake-ups mustn't pile up."""
+    return bool(_queue(queue).count < MOST_WAITING)
 
 
 def _queue(name: str) -> Queue:

@@ -1,4 +1,4 @@
-"""What RQ calls by name: ids in, nothing out. A job reads SQL again and does nothing twice."""
+"""What RQ calls by name: nothing in, nothing out. A job reads SQL and does nothing twice."""
 
 from __future__ import annotations
 

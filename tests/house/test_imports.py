@@ -22,7 +22,6 @@ FLOORS: dict[str, int] = {
             ["arrivals", "audit", "links", "mailer", "outbox", "projection"],
             ["cohorts", "seats"],
             ["letters"],
-            ["letters"],
             ["delivery"],
             ["signup", "admission", "onboarding"],
             ["web", "cli"],

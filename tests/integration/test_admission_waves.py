@@ -79,7 +79,7 @@ def test_over_a_recorded_history_nobody_is_in_an_earlier_wave_than_who_came_befo
         if second % 4 == 3:
             _admit(2, at)
     query = select(Invitation.entry_id, Invitation.wave_id)
-    wave_of = {entry: wave for entry, wave in db.session.execute(query)}
+    wave_of = {row.entry_id: row.wave_id for row in db.session.execute(query)}
     in_waves = [wave_of.get(entry, 10**9) for entry in answered]
     assert in_waves == sorted(in_waves)
     assert len(wave_of) > 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -182,10 +183,23 @@ def test_another_attempt_that_holds_the_lock_too_long_says_try_again(
     monkeypatch.setattr(extensions, "LOCK_WAIT", 1)
     for pooled in db.engines.values():
         pooled.dispose()  # connections learn how long to wait when they are made
-    with app.app_context():
+    held, answered = threading.Event(), threading.Event()
+
+    def hold() -> None:
         db.session.execute(select(Invitation).with_for_update())
-        blocked = people.at_once(app, [lambda: _post(Browser(app), _fields(token))])[0]
+        held.set()
+        answered.wait(20)
         db.session.rollback()
+
+    def ask() -> TestResponse:
+        held.wait(20)
+        try:
+            return _post(Browser(app), _fields(token))
+        finally:
+            answered.set()
+
+    blocked = people.at_once(app, [hold, ask])[1]
+    assert blocked is not None
     if db.engine.dialect.name == "postgresql":
         _problem(blocked, 409, "in-progress")
     else:

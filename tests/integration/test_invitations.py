@@ -24,9 +24,7 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
 @pytest.fixture
-def alice(
-    app: Flask, clock: time_machine.Traveller, now: datetime, deliver: Deliver
-) -> Entry:
+def alice(app: Flask, clock: time_machine.Traveller, now: datetime, deliver: Deliver) -> Entry:
     """Alice, whose invitation was mailed; the clock stands at `now`."""
     entry = people.wait_in_line(ALICE, now=now)
     people.invite(entry, now=now)
@@ -209,9 +207,7 @@ def test_an_outage_leaves_later_deadlines_as_they_are(alice: Entry, end: datetim
     assert people.invitation_of(alice).expires_at == end
 
 
-def test_an_outage_shifts_the_time_to_confirm(
-    app: Flask, now: datetime, deliver: Deliver
-) -> None:
+def test_an_outage_shifts_the_time_to_confirm(app: Flask, now: datetime, deliver: Deliver) -> None:
     people.join(ALICE, now=now)
     deliver(now)
     end = now + 48 * HOUR

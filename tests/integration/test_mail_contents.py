@@ -14,10 +14,11 @@ from tests import people
 from tests.conftest import Deliver
 from tests.people import ALICE
 from tests.servers import Received, SmtpSink
-from waitlist import links, mailer
+from waitlist import links, mailer, outbox
 from waitlist.extensions import db
 from waitlist.models import Entry
 from waitlist.signup import joining
+from waitlist.tokens import Purpose
 
 IN_ENGLISH = {
     "confirm": "Confirm your place in the line for Aurora",
@@ -55,8 +56,6 @@ def _confirm_mail(address: str, locale: str, now: datetime, deliver: Deliver) ->
 
 def _all_kinds(now: datetime, deliver: Deliver, locale: str) -> dict[str, Received]:
     """One mail of each kind, composed by the mail worker itself."""
-    from waitlist import outbox
-
     everybody = people.in_every_state(now=now, deliver=deliver)
     db.session.execute(update(Entry).values(locale=locale))
     db.session.commit()
@@ -213,4 +212,4 @@ def test_a_link_isnt_broken_over_lines(app: Flask, now: datetime, deliver: Deliv
     for locale, number in product(("en", "fr"), range(2)):
         mail = _confirm_mail(f"{'l' * 40}{number}{locale}@example.org", locale, now, deliver)
         entry = people.find(str(mail["To"]))
-        assert links.entry_of(links.Purpose.CONFIRM, people.token_in(mail, "/confirm/")) == entry
+        assert links.entry_of(Purpose.CONFIRM, people.token_in(mail, "/confirm/")) == entry

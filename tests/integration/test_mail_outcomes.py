@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from datetime import datetime, timedelta
+from typing import cast
 
 import pytest
+from aiosmtpd.smtp import SMTP
 from flask import Flask
 from redis import Redis
 from sqlalchemy import select
@@ -24,6 +27,7 @@ from waitlist.tokens import Purpose
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 FOREVER = timedelta(days=3_650)
+PROBE = timedelta(seconds=15)  # how often a server that is away is tried
 
 
 @pytest.fixture
@@ -158,8 +162,8 @@ def test_a_server_that_refuses_everyone_isnt_held_against_anyone(
     _still_owed(alice, now)
     sink.rcpt_answer = None
     assert delivery.server_is_away()
-    assert 0 < redis.ttl(delivery.AWAY_KEY) <= 15
-    assert len(deliver(now)) == 1
+    assert 0 < redis.ttl(delivery.AWAY_KEY) <= PROBE.total_seconds()
+    assert len(deliver(now + PROBE)) == 1
 
 
 def test_a_server_that_doesnt_answer_isnt_held_against_anyone(
@@ -176,7 +180,8 @@ def test_a_server_that_doesnt_answer_isnt_held_against_anyone(
 
 def _still_owed(entry: Entry, now: datetime) -> None:
     message = _message(entry)
-    assert (message.state, message.attempts, message.due_at) == ("queued", 0, now)
+    assert (message.state, message.attempts) == ("queued", 0)
+    assert message.due_at <= now + PROBE
     assert message.reason.startswith("away")
     assert people.find(ALICE).suppressed_at is None
     assert people.invitation_of(entry).state == "open"
@@ -195,10 +200,9 @@ def test_a_server_that_hangs_up_on_quit_has_the_mail(
 
 def _hang_up_on_quit(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sink drops the connection instead of answering QUIT."""
-    from aiosmtpd.smtp import SMTP
 
     async def drop(self: SMTP, _argument: str) -> None:
-        self.transport.abort()
+        cast(asyncio.Transport, self.transport).abort()
 
     monkeypatch.setattr(SMTP, "smtp_QUIT", drop)
 

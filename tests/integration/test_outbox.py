@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from flask import Flask
@@ -47,11 +48,11 @@ def alice(app: Flask, now: datetime, deliver: Deliver) -> Entry:
 def test_mail_goes_in_the_order_of_its_kind_and_then_of_its_age(
     alice: Entry, now: datetime
 ) -> None:
-    kinds = ["standing", "confirm", "act", "renewal", "invitation", "confirm", "apology"]
+    kinds = ["standing", "confirm", "left", "renewal", "invitation", "confirm", "apology"]
     for kind in kinds:
         _owe(kind, alice, now)
     leased = [_lease(now).id for _ in kinds]
-    kind_of = {one: kind for one, kind in db.session.execute(select(Message.id, Message.kind))}
+    kind_of = {row.id: row.kind for row in db.session.scalars(select(Message))}
     assert [kind_of[one] for one in leased] == [
         "invitation",
         "renewal",
@@ -59,7 +60,7 @@ def test_mail_goes_in_the_order_of_its_kind_and_then_of_its_age(
         "confirm",
         "confirm",
         "standing",
-        "act",
+        "left",
     ]
     assert leased[3] < leased[4]
 
@@ -167,7 +168,7 @@ def test_put_back_it_is_due_later_each_time_and_never_over_an_hour(
     assert timedelta(seconds=7) <= waits[0] <= timedelta(seconds=15)
     assert all(wait <= timedelta(hours=1) for wait in waits)
     assert waits[-1] >= timedelta(minutes=30)
-    assert all(later > earlier / 2 for earlier, later in zip(waits, waits[1:], strict=False))
+    assert all(later > earlier / 2 for earlier, later in pairwise(waits))
 
 
 def test_an_invitation_goes_before_a_flood_of_other_mail(

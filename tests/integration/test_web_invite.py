@@ -39,7 +39,7 @@ def alice(app: Flask, clock: time_machine.Traveller, now: datetime, deliver: Del
 
 
 @pytest.fixture
-def page(alice: Entry) -> str:
+def form_url(alice: Entry) -> str:
     """The path of Alice's invitation."""
     return f"/invite/{links.invitation_token(people.invitation_of(alice))}"
 
@@ -63,8 +63,8 @@ def _registrations() -> int:
     return found
 
 
-def test_the_form_shows_whose_it_is_and_until_when(client: Browser, page: str) -> None:
-    response = client.get(page)
+def test_the_form_shows_whose_it_is_and_until_when(client: Browser, form_url: str) -> None:
+    response = client.get(form_url)
     assert response.status_code == 200
     assert ALICE in response.text
     assert "March 4, 2027" in response.text
@@ -72,21 +72,21 @@ def test_the_form_shows_whose_it_is_and_until_when(client: Browser, page: str) -
     assert response.headers["Referrer-Policy"] == "same-origin"
 
 
-def test_opening_it_ten_times_changes_nothing(client: Browser, page: str) -> None:
+def test_opening_it_ten_times_changes_nothing(client: Browser, form_url: str) -> None:
     """P17: mail scanners open links."""
     before = tables.everything()
     for _ in range(5):
-        client.get(page)
-        client.head(page)
-        client.options(page)
+        client.get(form_url)
+        client.head(form_url)
+        client.options(form_url)
     assert tables.everything() == before
 
 
 def test_a_success_leads_to_the_welcome_page_and_so_does_the_same_again(
-    client: Browser, page: str
+    client: Browser, form_url: str
 ) -> None:
     """P10."""
-    first, again = client.post(page, data=_fields()), client.post(page, data=_fields())
+    first, again = client.post(form_url, data=_fields()), client.post(form_url, data=_fields())
     assert (first.status_code, again.status_code) == (303, 303)
     assert first.headers["Location"] == again.headers["Location"]
     assert "Idempotent-Replayed" not in first.headers
@@ -95,27 +95,27 @@ def test_a_success_leads_to_the_welcome_page_and_so_does_the_same_again(
 
 
 def test_something_else_after_a_success_is_409_and_shows_the_way_to_sign_in(
-    client: Browser, page: str
+    client: Browser, form_url: str
 ) -> None:
-    client.post(page, data=_fields())
+    client.post(form_url, data=_fields())
     for changes in ({"handle": "eve"}, {"password": "another horse battery staple"}):
-        response = client.post(page, data=_fields(**changes))
+        response = client.post(form_url, data=_fields(**changes))
         assert response.status_code == 409
         assert "Ada L." not in response.text
         assert "https://aurora.example.com" in response.text
-    assert client.get(page).status_code == 200
-    assert "You’re in already" in client.get(page).text
+    assert client.get(form_url).status_code == 200
+    assert "You’re in already" in client.get(form_url).text
 
 
 @pytest.mark.parametrize("field", ["handle", "display_name", "password", "terms"])
 def test_nothing_typed_is_lost_when_a_field_is_missing(
-    client: Browser, page: str, field: str
+    client: Browser, form_url: str, field: str
 ) -> None:
     """P11: but the password, which is never sent back."""
-    opened = _value(client.get(page), "opened")
+    opened = _value(client.get(form_url), "opened")
     typed = _fields(handle="ada_l", display_name="Zoë <O’Neil>", opened=opened)
     del typed[field]
-    response = client.post(page, data=typed)
+    response = client.post(form_url, data=typed)
     assert response.status_code == 422
     assert _value(response, "opened") == opened
     for name in {"handle", "display_name"} - {field}:
@@ -126,30 +126,30 @@ def test_nothing_typed_is_lost_when_a_field_is_missing(
     assert _registrations() == 0
 
 
-def test_what_was_typed_cant_break_out_of_its_field(client: Browser, page: str) -> None:
+def test_what_was_typed_cant_break_out_of_its_field(client: Browser, form_url: str) -> None:
     evil = '"><script>alert(1)</script>'
-    response = client.post(page, data=_fields(handle=evil, display_name=evil))
+    response = client.post(form_url, data=_fields(handle=evil, display_name=evil))
     assert "<script>" not in response.text
     assert _value(response, "handle") == evil
 
 
 def test_a_taken_handle_offers_free_ones_and_keeps_the_rest(
-    client: Browser, alice: Entry, page: str, now: datetime
+    client: Browser, alice: Entry, form_url: str, now: datetime
 ) -> None:
     """P11."""
     bob = people.wait_in_line(BOB, now=now)
     people.invite(bob, now=now)
     people.register(bob, "ada", now=now)
-    response = client.post(page, data=_fields())
+    response = client.post(form_url, data=_fields())
     assert response.status_code == 422
     assert "ada_2" in response.text
     assert _value(response, "display_name") == "Ada L."
-    assert client.post(page, data=_fields(handle="ada_2")).status_code == 303
+    assert client.post(form_url, data=_fields(handle="ada_2")).status_code == 303
 
 
-def test_a_french_person_is_told_in_french(client: Browser, alice: Entry, page: str) -> None:
+def test_a_french_person_is_told_in_french(client: Browser, alice: Entry, form_url: str) -> None:
     people.make(alice, locale="fr-CA")
-    response = client.post(page, data=_fields(password="short", handle="a b"))
+    response = client.post(form_url, data=_fields(password="short", handle="a b"))
     assert response.status_code == 422
     assert '<html lang="fr">' in response.text
     assert "Please" not in response.text
@@ -160,7 +160,7 @@ def test_a_french_person_is_told_in_french(client: Browser, alice: Entry, page: 
     "path", ["/invite/x", "/invite/WzEsMSwiYSJd.abc", "/welcome/x", "/invite/%00", "/invite/é"]
 )
 def test_a_link_that_isnt_ours_is_404_on_one_page(
-    client: Browser, page: str, path: str
+    client: Browser, form_url: str, path: str
 ) -> None:
     """P22."""
     assert client.get(path).status_code == 404
@@ -170,10 +170,10 @@ def test_a_link_that_isnt_ours_is_404_on_one_page(
         assert client.post(f"{path}/renew").status_code == 404
 
 
-def test_one_letter_less_or_more_is_404(client: Browser, page: str) -> None:
+def test_one_letter_less_or_more_is_404(client: Browser, form_url: str) -> None:
     """P22."""
-    assert client.post(page[:-1], data=_fields()).status_code == 404
-    assert client.post(f"{page}A", data=_fields()).status_code == 404
+    assert client.post(form_url[:-1], data=_fields()).status_code == 404
+    assert client.post(f"{form_url}A", data=_fields()).status_code == 404
     assert _registrations() == 0
 
 
@@ -186,38 +186,38 @@ def test_one_letter_less_or_more_is_404(client: Browser, page: str) -> None:
     ],
 )
 def test_each_way_of_being_over_is_410_with_its_own_page(
-    client: Browser, page: str, state: str, words: str
+    client: Browser, form_url: str, state: str, words: str
 ) -> None:
     db.session.execute(update(Invitation).values(state=state))
     db.session.commit()
-    for response in (client.get(page), client.post(page, data=_fields())):
+    for response in (client.get(form_url), client.post(form_url, data=_fields())):
         assert response.status_code == 410
         assert words in response.text
 
 
 def test_the_form_opened_in_time_completes_half_an_hour_later(
-    client: Browser, page: str, now: datetime, clock: time_machine.Traveller
+    client: Browser, form_url: str, now: datetime, clock: time_machine.Traveller
 ) -> None:
     """P11: also after an error on the way."""
     clock.move_to(now + 72 * HOUR - MINUTE)
-    opened = _value(client.get(page), "opened")
+    opened = _value(client.get(form_url), "opened")
     clock.move_to(now + 72 * HOUR + 29 * MINUTE)
-    assert client.get(page).status_code == 410
-    wrong = client.post(page, data=_fields(password="short", opened=opened))
+    assert client.get(form_url).status_code == 410
+    wrong = client.post(form_url, data=_fields(password="short", opened=opened))
     assert wrong.status_code == 422
     again = _fields(opened=_value(wrong, "opened"))
-    assert client.post(page, data=again).status_code == 303
+    assert client.post(form_url, data=again).status_code == 303
 
 
 def test_not_opened_in_time_the_page_offers_to_renew(
-    client: Browser, alice: Entry, page: str, now: datetime, clock: time_machine.Traveller
+    client: Browser, alice: Entry, form_url: str, now: datetime, clock: time_machine.Traveller
 ) -> None:
     """P11."""
     clock.move_to(now + 72 * HOUR)
-    response = client.post(page, data=_fields())
+    response = client.post(form_url, data=_fields())
     assert response.status_code == 410
-    assert f'action="{page}/renew"' in response.text
-    renewed = client.post(f"{page}/renew")
+    assert f'action="{form_url}/renew"' in response.text
+    renewed = client.post(f"{form_url}/renew")
     assert renewed.status_code == 202
     assert "/place/" in renewed.text
     assert people.find(ALICE).state == "waiting"
@@ -226,55 +226,53 @@ def test_not_opened_in_time_the_page_offers_to_renew(
 
 
 def test_a_lapsed_person_is_renewed_three_times_and_then_told_whom_to_ask(
-    client: Browser, alice: Entry, page: str, now: datetime, clock: time_machine.Traveller
+    client: Browser, alice: Entry, form_url: str, now: datetime, clock: time_machine.Traveller
 ) -> None:
     clock.move_to(now + 73 * HOUR)
     invitations.lapse(now=now + 73 * HOUR)
-    assert f'action="{page}/renew"' in client.get(page).text
+    assert f'action="{form_url}/renew"' in client.get(form_url).text
     people.make(alice, renewals=3)
-    assert "/renew" not in client.get(page).text
-    assert client.post(f"{page}/renew").status_code == 410
+    assert "/renew" not in client.get(form_url).text
+    assert client.post(f"{form_url}/renew").status_code == 410
 
 
-def test_renewing_what_is_open_or_used_changes_nothing(client: Browser, page: str) -> None:
+def test_renewing_what_is_open_or_used_changes_nothing(client: Browser, form_url: str) -> None:
     before = tables.everything()
-    assert client.post(f"{page}/renew").status_code == 303
+    assert client.post(f"{form_url}/renew").status_code == 303
     assert tables.everything() == before
-    client.post(page, data=_fields())
+    client.post(form_url, data=_fields())
     before = tables.everything()
-    assert client.post(f"{page}/renew").status_code == 303
+    assert client.post(f"{form_url}/renew").status_code == 303
     assert tables.everything() == before
 
 
 def test_after_a_renewal_the_old_link_leads_to_the_newer_invitation(
-    client: Browser, alice: Entry, page: str, now: datetime, clock: time_machine.Traveller
+    client: Browser, alice: Entry, form_url: str, now: datetime, clock: time_machine.Traveller
 ) -> None:
     clock.move_to(now + 73 * HOUR)
     invitations.lapse(now=now + 73 * HOUR)
-    client.post(f"{page}/renew")
+    client.post(f"{form_url}/renew")
     people.invite(alice, now=now + 73 * HOUR)
-    response = client.get(page)
+    response = client.get(form_url)
     assert response.status_code == 410
     assert "There is a newer invitation" in response.text
 
 
-def test_32_forms_at_once_are_one_registration(app: Flask, page: str) -> None:
+def test_32_forms_at_once_are_one_registration(app: Flask, form_url: str) -> None:
     """P10."""
-    answers = people.at_once(
-        app, [lambda: Browser(app).post(page, data=_fields())] * PARALLEL
-    )
+    answers = people.at_once(app, [lambda: Browser(app).post(form_url, data=_fields())] * PARALLEL)
     assert {one.status_code for one in answers} == {303}
     assert len({one.headers["Location"] for one in answers}) == 1
     assert [one.headers.get("Idempotent-Replayed") for one in answers].count(None) == 1
     assert _registrations() == 1
 
 
-def test_32_different_forms_at_once_are_one_303_and_conflicts(app: Flask, page: str) -> None:
+def test_32_different_forms_at_once_are_one_303_and_conflicts(app: Flask, form_url: str) -> None:
     """P10."""
 
     def call(number: int) -> Callable[[], int]:
         fields = _fields(handle=f"person_{number}")
-        return lambda: Browser(app).post(page, data=fields).status_code
+        return lambda: Browser(app).post(form_url, data=fields).status_code
 
     answers = people.at_once(app, [call(number) for number in range(PARALLEL)])
     assert Counter(answers) == {303: 1, 409: PARALLEL - 1}
@@ -282,11 +280,11 @@ def test_32_different_forms_at_once_are_one_303_and_conflicts(app: Flask, page: 
 
 
 def test_completing_by_form_goes_on_without_redis(
-    alice: Entry, page: str, make_app: MakeApp, tmp_path: Path
+    alice: Entry, form_url: str, make_app: MakeApp, tmp_path: Path
 ) -> None:
     """P14."""
     without = Browser(make_app(redis_url=f"unix://{tmp_path}/away.sock"))
-    response = without.post(page, data=_fields())
+    response = without.post(form_url, data=_fields())
     assert response.status_code == 303
     assert without.get(response.headers["Location"]).status_code == 200
     assert people.find(ALICE).state == "registered"
@@ -304,6 +302,6 @@ def test_completing_by_form_goes_on_without_redis(
     ],
 )
 def test_only_a_post_that_says_it_comes_from_another_site_is_refused(
-    client: Browser, page: str, headers: dict[str, str], status: int
+    client: Browser, form_url: str, headers: dict[str, str], status: int
 ) -> None:
-    assert client.post(page, data=_fields(), headers=headers).status_code == status
+    assert client.post(form_url, data=_fields(), headers=headers).status_code == status

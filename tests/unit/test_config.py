@@ -28,7 +28,6 @@ def test_the_right_settings_are_read(tmp_path: Path) -> None:
     assert settings.database_url == f"sqlite:///{tmp_path / 'waitlist.sqlite3'}"
     assert settings.confirm_within == timedelta(hours=48)
     assert settings.invite_within == timedelta(hours=72)
-    assert settings.max_body == 64 * 1024
     assert not settings.development
 
 

@@ -24,7 +24,9 @@ from waitlist.mailer import Outcome
         (552, Outcome.REFUSED),
         (554, Outcome.REFUSED),
         (559, Outcome.REFUSED),
-        (560, Outcome.AWAY),
+        (501, Outcome.REFUSED),
+        (521, Outcome.REFUSED),
+        (571, Outcome.REFUSED),
     ],
 )
 def test_a_refusal_speaks_of_a_person_or_of_the_server(code: int, outcome: Outcome) -> None:

@@ -118,7 +118,7 @@ def _limit(gate: Gate, waiting_open: int) -> str:
         paused=gate.paused,
         allowance=gate.allowance,
         free=gate.capacity - gate.seats_used,
-        mails=policy.mail_budget(settings().mail_per_hour, outbox.queued()),
+        mails=policy.mail_budget(settings().mail_per_hour, outbox.invitations_queued()),
     )
     if budget.limit in ("paused", "capacity") or waiting_open:
         return budget.limit

@@ -54,7 +54,7 @@ def tick(*, now: datetime) -> Outcome:
             paused=gate.paused,
             allowance=gate.allowance,
             free=gate.capacity - gate.seats_used,
-            mails=policy.mail_budget(settings().mail_per_hour, outbox.queued()),
+            mails=policy.mail_budget(settings().mail_per_hour, outbox.invitations_queued()),
         )
 
     return _run(Outcome(asked=None), decide, None, actor="clock", reason="", now=now)
@@ -77,19 +77,21 @@ def admit(
 
 
 def rehearse(asked: int, *, cohort: str | None, now: datetime) -> Outcome:
-    """What `admit` would do now; nothing is changed."""
+    """What `admit` would do now. Nobody's state changes; a line that was lost is rebuilt first."""
     outcome = Outcome(asked=_checked(asked))
-    run_id = projection.require_valid()
-    lines = _heads(cohort, asked, run_id, now=now)
+    projection.require_valid()
+    waiting = {id_: projection.of_cohort(id_).length() for id_ in _able(cohort, now=now)}
     with reading():
         gate = db.session.scalars(select(Gate)).one()
         budget = policy.wave_budget(
             paused=gate.paused, asked=asked, free=gate.capacity - gate.seats_used
         )
         names = _names()
-        shares = policy.shares(budget.people, _claims(lines))
+        shares = policy.shares(budget.people, _claims(waiting))
     outcome.limit = budget.limit
-    outcome.by_cohort.update({names[key]: n for key, n in shares.people.items() if n})
+    outcome.by_cohort.update(
+        {names[key]: people for key, people in shares.people.items() if people}
+    )
     return outcome
 
 
@@ -114,7 +116,10 @@ def _run(
     more = True
     while more:
         before = outcome.admitted
-        heads = _heads(cohort, ROUND, run_id, now=now)
+        heads = {
+            id_: projection.of_cohort(id_).heads(ROUND, run_id=run_id)
+            for id_ in _able(cohort, now=now)
+        }
         more = _round(outcome, decide, heads, actor=actor, reason=reason, now=now)
         projection.settle(*heads)
         in_vain = in_vain + 1 if outcome.admitted == before else 0
@@ -125,14 +130,11 @@ def _run(
     return outcome
 
 
-def _heads(
-    cohort: str | None, how_many: int, run_id: str, *, now: datetime
-) -> dict[int, list[Head]]:
-    """The front of each line that this wave may draw from, by the cohort's id."""
+def _able(cohort: str | None, *, now: datetime) -> list[int]:
+    """The cohorts that this wave may draw from: the named one, open or not, or all open ones."""
     with reading():
         able = [cohorts.find(cohort)] if cohort else [c for c in cohorts.every() if c.is_open(now)]
-        ids = [one.id for one in able]
-    return {id_: projection.of_cohort(id_).heads(how_many, run_id=run_id) for id_ in ids}
+        return [one.id for one in able]
 
 
 def _round(
@@ -150,7 +152,8 @@ def _round(
     budget = decide(gate, outcome.admitted)
     outcome.limit = budget.limit if any(lines.values()) or not budget.people else "nobody"
     this_round = min(budget.people, ROUND)
-    shares = policy.shares(this_round, _claims(lines))
+    waiting = {cohort_id: len(heads) for cohort_id, heads in lines.items()}
+    shares = policy.shares(this_round, _claims(waiting))
     taken = {
         cohort_id: _take(cohort_id, lines[cohort_id][:people])
         for cohort_id, people in sorted(shares.people.items())
@@ -160,9 +163,8 @@ def _round(
     if people:
         _remember_credit(shares.credit)
         _invite(outcome, taken, actor=actor, reason=reason, now=now)
-        gate.allowance = (
-            max(0.0, gate.allowance - people) if outcome.asked is None else gate.allowance
-        )
+        if outcome.asked is None:
+            gate.allowance = max(0.0, gate.allowance - people)
     failpoint("admission.before-commit")
     db.session.commit()
     failpoint("admission.committed")
@@ -178,12 +180,12 @@ def _accrue(gate: Gate, *, now: datetime) -> None:
         gate.ticked_at = now  # a clock a little behind another changes nothing; a step is taken
 
 
-def _claims(lines: Mapping[int, list[Head]]) -> dict[int, Claim]:
-    found = db.session.scalars(select(Cohort).where(Cohort.id.in_(lines)).order_by(Cohort.id))
+def _claims(waiting: Mapping[int, int]) -> dict[int, Claim]:
+    found = db.session.scalars(select(Cohort).where(Cohort.id.in_(waiting)).order_by(Cohort.id))
     return {
         cohort.id: Claim(
             weight=cohort.weight,
-            waiting=len(lines[cohort.id]),
+            waiting=waiting[cohort.id],
             credit=cohort.credit,
             room=None if cohort.quota is None else cohort.quota - cohort.seats_used,
         )

@@ -30,9 +30,9 @@ def show(as_json: bool) -> None:
     terminal.show_table(
         ("gate", state),
         [
-            ("capacity", terminal.counted(view.capacity)),
+            ("capacity", f"{view.capacity:,}"),
             ("seats used", f"{view.seats_used:,} ({view.held:,} held, {view.taken:,} taken)"),
-            ("seats free", terminal.counted(view.seats_free)),
+            ("seats free", f"{view.seats_free:,}"),
             ("admission rate", f"{view.rate:,} an hour"),
             ("waiting", f"{view.waiting:,} ({view.waiting_open:,} in open cohorts)"),
             ("limited by", f"{view.limit}: {gate.LIMITS[view.limit]}"),

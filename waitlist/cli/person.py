@@ -35,6 +35,20 @@ def show(address: str, as_json: bool) -> None:
 
 
 @group.command()
+@click.argument("address")
+@terminal.with_reason
+@terminal.as_json
+@terminal.refusing
+def unsuppress(address: str, reason: str, as_json: bool) -> None:
+    """Mail an address again after it was refused; its owner is back in place."""
+    freed = people.unsuppress(address, actor=terminal.actor(), reason=reason, now=datetime.now(UTC))
+    if as_json:
+        terminal.show_json({"unsuppressed": freed})
+    else:
+        click.echo("It is mailed again." if freed else "It wasn't suppressed.")
+
+
+@group.command()
 @click.argument("addresses", nargs=-1)
 @click.option("--first", type=int, help="Those at the front, instead of addresses.")
 @click.option("--from", "source", required=True, help="The cohort they wait in.")

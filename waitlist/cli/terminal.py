@@ -65,8 +65,3 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     for row in rows:
         table.add_row(*("–" if cell is None else str(cell) for cell in row))
     Console(width=None if sys.stdout.isatty() else 200).print(table)
-
-
-def counted(number: int) -> str:
-    """A number with its thousands apart."""
-    return f"{number:,}"

@@ -31,6 +31,7 @@ from waitlist.errors import (
 from waitlist.extensions import db, insert_unless_known, rows_changed, settings
 from waitlist.failpoints import failpoint
 from waitlist.models import Entry, Invitation, Registration
+from waitlist.onboarding.invitations import state_of
 from waitlist.wake import wake
 
 HASHER = PasswordHasher(memory_cost=19456, time_cost=2, parallelism=1)  # OWASP, 2024: 19 MiB
@@ -74,7 +75,7 @@ def form_of(fields: Mapping[str, object]) -> Form:
 
     def text(name: str) -> str:
         value = fields.get(name)
-        return value if isinstance(value, str) else ""
+        return value.encode(errors="replace").decode() if isinstance(value, str) else ""
 
     return Form(
         handle=text("handle").strip().lower(),
@@ -91,30 +92,49 @@ def complete(token: str, form: Form, *, key: str | None = None, now: datetime) -
     Raises `LinkInvalid`, `FieldsInvalid` (nothing stored, the same key may be used again),
     `InvitationClosed`, `AlreadyCompleted`, `KeyReused` or `InProgress`.
     """
-    invitation_id = links.invitation_of(token).id
+    invitation = links.invitation_of(token)
+    invitation_id = invitation.id
+    if invitation.state != "used":
+        _check_open(invitation, form, now=now)
     stored = _stored(invitation_id)
-    db.session.rollback()  # nothing is hashed inside a transaction
-    if stored is not None:
-        return _replay(stored, form, key)
-    _check(form)
-    with _one_a_core:
-        password_hash = HASHER.hash(form.password)
-    failpoint("completion.hashed")
-    if _register(invitation_id, form, password_hash, key, now=now):
-        wake("mail")
-        registration = _stored(invitation_id)
-        assert registration is not None
-        return _answer(registration, replayed=False)
-    stored = _stored(invitation_id)
-    db.session.rollback()
-    assert stored is not None
+    if stored is None:
+        _check(form)
+        with _one_a_core:
+            password_hash = HASHER.hash(form.password)
+        failpoint("completion.hashed")
+        if _register(invitation_id, form, password_hash, key, now=now):
+            wake("mail")
+            return _completed(_stored(invitation_id), replayed=False)
+        stored = _stored(invitation_id)
     return _replay(stored, form, key)
 
 
-def _stored(invitation_id: int) -> Registration | None:
-    return db.session.scalars(
+@dataclass(frozen=True)
+class _Success:
+    """What is stored of a success, read and detached: nothing is hashed inside a transaction."""
+
+    handle: str
+    display_name: str
+    welcome_token: str
+    fingerprint: str
+    password_hash: str
+    key: str | None
+
+
+def _stored(invitation_id: int) -> _Success | None:
+    found = db.session.scalars(
         select(Registration).where(Registration.invitation_id == invitation_id)
     ).one_or_none()
+    success = found and _Success(
+        found.handle,
+        found.display_name,
+        links.welcome_token(found),
+        found.fingerprint,
+        found.password_hash,
+        found.idempotency_key,
+    )
+    db.session.rollback()
+    return success
 
 
 def _check(form: Form) -> None:
@@ -159,12 +179,12 @@ def _register(
         db.session.rollback()
         return False
     _check_open(invitation, form, now=now)
-    entry_id, entry_invitation = invitation.entry_id, invitation.id
+    entry_id = invitation.entry_id
     registered = db.session.execute(
         insert_unless_known(Registration, Registration.handle)
         .values(
             entry_id=entry_id,
-            invitation_id=entry_invitation,
+            invitation_id=invitation_id,
             handle=form.handle,
             display_name=form.display_name,
             password_hash=password_hash,
@@ -179,7 +199,7 @@ def _register(
         free = free_handles(form.handle)
         db.session.rollback()
         raise FieldsInvalid({"handle": "handle-taken"}, free)
-    _move_on(entry_id, entry_invitation, now=now)
+    _move_on(entry_id, invitation_id, now=now)
     outbox.stage("welcome", [entry_id], now=now)
     failpoint("completion.before-commit")
     db.session.commit()
@@ -200,10 +220,9 @@ def _locked(invitation_id: int) -> Invitation:
 
 
 def _check_open(invitation: Invitation, form: Form, *, now: datetime) -> None:
+    """`InvitationClosed` if it can't be completed now; the transaction is ended then."""
     opened_at = tokens.opened_at(settings().secret_keys, form.opened, invitation.id)
-    state = invitation.state
-    if state == "open" and policy.deadline_passed(invitation.expires_at, opened_at, now):
-        state = "expired"
+    state = state_of(invitation, opened_at=opened_at, now=now)
     if state != "open":
         db.session.rollback()
         raise InvitationClosed(state)
@@ -224,17 +243,16 @@ def _move_on(entry_id: int, invitation_id: int, *, now: datetime) -> None:
     )
 
 
-def _replay(stored: Registration, form: Form, key: str | None) -> Completed:
+def _replay(stored: _Success | None, form: Form, key: str | None) -> Completed:
     """The stored answer for the same fields and password; else why not."""
-    same = stored.fingerprint == form.fingerprint and _verifies(stored, form.password)
-    if same:
-        return _answer(stored, replayed=True)
-    if key is not None and key == stored.idempotency_key:
+    if stored and stored.fingerprint == form.fingerprint and _verifies(stored, form.password):
+        return _completed(stored, replayed=True)
+    if stored and key is not None and key == stored.key:
         raise KeyReused("this Idempotency-Key belongs to another request")
     raise AlreadyCompleted("this invitation is used already")
 
 
-def _verifies(stored: Registration, password: str) -> bool:
+def _verifies(stored: _Success, password: str) -> bool:
     try:
         with _one_a_core:
             return HASHER.verify(stored.password_hash, password)
@@ -242,13 +260,10 @@ def _verifies(stored: Registration, password: str) -> bool:
         return False
 
 
-def _answer(registration: Registration, *, replayed: bool) -> Completed:
-    return Completed(
-        handle=registration.handle,
-        display_name=registration.display_name,
-        welcome_token=links.welcome_token(registration),
-        replayed=replayed,
-    )
+def _completed(stored: _Success | None, *, replayed: bool) -> Completed:
+    if stored is None:
+        raise RuntimeError("a registration was committed, and isn't there")
+    return Completed(stored.handle, stored.display_name, stored.welcome_token, replayed)
 
 
 def free_handles(handle: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 
 from waitlist import links, policy, projection, seats
 from waitlist.extensions import db, insert_unless_known, reading, rows_changed
-from waitlist.models import Entry, Heartbeat, Invitation
+from waitlist.models import Entry, Heartbeat, Invitation, PlaceChange
 from waitlist.wake import wake
 
 BATCH = 500
@@ -32,6 +32,18 @@ def lapse(*, now: datetime) -> int:
     lapsed = seats.give_back(found, as_="expired", entries_as="lapsed", now=now)
     db.session.commit()
     return len(lapsed)
+
+
+def state_of(invitation: Invitation, *, opened_at: datetime | None, now: datetime) -> str:
+    """What an invitation is to who opens it now: expired by time, or superseded by a newer one."""
+    late = policy.deadline_passed(invitation.expires_at, opened_at, now)
+    if invitation.state == "open":
+        return "expired" if late else "open"
+    newer = select(Invitation.id).where(
+        Invitation.entry_id == invitation.entry_id, Invitation.id > invitation.id
+    )
+    over = invitation.state in ("expired", "revoked")
+    return "superseded" if over and db.session.scalar(newer.limit(1)) else invitation.state
 
 
 def may_renew(invitation: Invitation, *, now: datetime) -> bool:
@@ -61,7 +73,9 @@ def renew(token: str, *, now: datetime) -> bool:
     )
     cohort_id = invitation.entry.cohort_id
     if back:
-        projection.note(cohort_id, [invitation.entry_id])
+        projection.note_people([invitation.entry_id])
+        why = PlaceChange(entry_id=invitation.entry_id, at=now, reason="renewed an invitation")
+        db.session.add(why)
     db.session.commit()
     projection.settle(cohort_id)
     wake("admission")

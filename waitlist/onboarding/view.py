@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from waitlist import links, policy, tokens
+from waitlist import links, tokens
 from waitlist.extensions import settings
-from waitlist.onboarding.invitations import may_renew
+from waitlist.onboarding.invitations import may_renew, state_of
 from waitlist.tokens import Purpose
 
 
@@ -27,9 +27,8 @@ class InvitationView:
 def look(token: str, *, now: datetime) -> InvitationView:
     """The invitation that a link names; `LinkInvalid` if it names none."""
     invitation = links.invitation_of(token)
-    late = policy.deadline_passed(invitation.expires_at, None, now)
     return InvitationView(
-        state="expired" if invitation.state == "open" and late else invitation.state,
+        state=state_of(invitation, opened_at=None, now=now),
         address=invitation.entry.address,
         locale=invitation.entry.locale,
         expires_at=invitation.expires_at,

@@ -6,6 +6,9 @@ was interrupted goes on where it was when the same file comes again.
 
 from __future__ import annotations
 
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -13,9 +16,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, delete, func, insert, literal, select, update
 
-from waitlist import audit, cohorts, projection
-from waitlist.errors import ValueRefused
-from waitlist.extensions import db, insert_unless_known, rows_changed
+from waitlist import audit, cohorts, projection, seats
+from waitlist.errors import FileRefused, ValueRefused
+from waitlist.extensions import db, insert_unless_known, rows_changed, settings
 from waitlist.failpoints import failpoint
 from waitlist.models import Entry, Import, ImportRow, Invitation, LineChange, PlaceChange
 from waitlist.signup import people_file, rejects, staging
@@ -55,6 +58,13 @@ def import_people(
 
     `FileRefused` or `CohortUnknown`: nothing was imported.
     """
+    with _alone():
+        return _import(path, cohort, dry_run, progress, actor=actor, now=now)
+
+
+def _import(
+    path: Path, cohort: str, dry_run: bool, progress: Progress, *, actor: str, now: datetime
+) -> Summary:
     run = _begin(path, cohort, now=now, resume=not dry_run)
     if run.state == "reading":
         staging.stage(run, path, progress)
@@ -73,8 +83,10 @@ def undo(import_id: int, *, actor: str, reason: str = "", now: datetime) -> int:
 
     `ValueRefused` if there is no such import.
     """
+    seats.lock()  # so that it never waits for a wave that waits for it
     run = db.session.get(Import, import_id)
     if run is None or run.state != "done":
+        db.session.rollback()
         raise ValueRefused(f"there is no finished import {import_id}")
     invited = select(Invitation.id).where(Invitation.entry_id == Entry.id).exists()
     theirs = and_(Entry.import_id == import_id, Entry.state == "waiting", ~invited)
@@ -93,6 +105,19 @@ def undo(import_id: int, *, actor: str, reason: str = "", now: datetime) -> int:
     db.session.commit()
     projection.settle(*cohort_ids)
     return taken
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Hold this host's import lock: a second import would take the first for interrupted."""
+    folder = settings().instance
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "import.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise FileRefused("another import is running here: wait until it is done") from error
+        yield
 
 
 def _begin(path: Path, cohort: str, *, now: datetime, resume: bool) -> Import:

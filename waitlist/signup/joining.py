@@ -121,7 +121,7 @@ def _confirm(entry: Entry, *, now: datetime) -> None:
             db.session.add(
                 PlaceChange(entry_id=entry.id, at=now, reason="confirmed late", arrival=rank)
             )
-        projection.note(entry.cohort_id, [entry.id])
+        projection.note_people([entry.id])
         outbox.cancel(
             (Message.entry_id == entry.id) & (Message.kind == "confirm"), reason="confirmed"
         )

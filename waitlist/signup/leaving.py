@@ -40,6 +40,8 @@ def leave(token: str, *, now: datetime) -> Entry:
 
 def _leave(entry_id: int, cohort_id: int, *, now: datetime) -> None:
     seats.lock()
+    state = db.session.scalar(select(Entry.state).where(Entry.id == entry_id))
+    left_invitation = int(state in ("invited", "lapsed"))  # counts as one renewal
     open_ones = db.session.scalars(
         select(Invitation.id).where(Invitation.entry_id == entry_id, Invitation.state == "open")
     ).all()
@@ -47,18 +49,14 @@ def _leave(entry_id: int, cohort_id: int, *, now: datetime) -> None:
     left = rows_changed(
         update(Entry)
         .where(Entry.id == entry_id, Entry.state.in_(MAY_LEAVE))
-        .values(state="withdrawn", left_at=now)
+        .values(state="withdrawn", left_at=now, renewals=Entry.renewals + left_invitation)
     )
     if left:
         outbox.cancel(Message.entry_id == entry_id, reason="withdrawn")
-        projection.note(cohort_id, [entry_id])
+        projection.note_people([entry_id])
+        db.session.add(PlaceChange(entry_id=entry_id, at=now, reason="left the line"))
         outbox.stage("left", [entry_id], now=now)
     db.session.commit()
-
-
-def keeps_place(entry: Entry, *, now: datetime) -> bool:
-    """Whether coming back now gives the old place back."""
-    return entry.left_at is not None and now <= entry.left_at + policy.UNDO_WITHIN
 
 
 def come_back(token: str, *, now: datetime) -> Entry:
@@ -72,7 +70,7 @@ def come_back(token: str, *, now: datetime) -> Entry:
 
 
 def _come_back(entry: Entry, *, now: datetime) -> None:
-    old_place = keeps_place(entry, now=now) and entry.confirmed_at is not None
+    old_place = policy.keeps_place(entry.left_at, entry.confirmed_at, entry.renewals, now)
     rank = entry.rank if old_place else arrivals.next_arrivals()
     back = rows_changed(
         update(Entry)
@@ -80,10 +78,14 @@ def _come_back(entry: Entry, *, now: datetime) -> None:
         .values(state="waiting", rank=rank, left_at=None, confirmed_at=entry.confirmed_at or now)
     )
     if back:
-        if not old_place:
-            db.session.add(
-                PlaceChange(entry_id=entry.id, at=now, reason="came back late", arrival=rank)
+        db.session.add(
+            PlaceChange(
+                entry_id=entry.id,
+                at=now,
+                reason="came back" if old_place else "came back too late for the old place",
+                arrival=None if old_place else rank,
             )
-        projection.note(entry.cohort_id, [entry.id])
+        )
+        projection.note_people([entry.id])
         outbox.stage("standing", [entry.id], now=now)
     db.session.commit()

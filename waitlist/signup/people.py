@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from waitlist import audit, cohorts, policy, projection
-from waitlist.errors import LineUnavailable, PersonUnknown, ValueRefused
-from waitlist.extensions import db
+from waitlist import audit, cohorts, policy, projection, seats
+from waitlist.errors import PersonUnknown, ValueRefused
+from waitlist.extensions import db, rows_changed
 from waitlist.models import (
     Audit,
     Entry,
@@ -43,11 +43,6 @@ def find(address: str) -> Entry:
 
 def summary(entry: Entry) -> dict[str, Any]:
     """What there is to know of a person now, as JSON."""
-    try:
-        place = projection.of_cohort(entry.cohort_id).place(entry.id)
-        position = place.position if entry.state == "waiting" else None
-    except LineUnavailable:
-        position = None
     return {
         "id": str(entry.id),
         "address": entry.address,
@@ -57,7 +52,7 @@ def summary(entry: Entry) -> dict[str, Any]:
         "locale": entry.locale,
         "arrival": entry.arrival,
         "rank": entry.rank,
-        "position": position,
+        "position": projection.place_of(entry).position,
         "suppressed": entry.suppressed_at is not None,
         "attributes": entry.attributes,
     }
@@ -92,12 +87,29 @@ def move_first(
     return _move(ids, source, target, actor=actor, reason=reason, now=now)
 
 
+def unsuppress(address: str, *, actor: str, reason: str, now: datetime) -> bool:
+    """Mail this address again, and put its owner back in place; False if it wasn't suppressed."""
+    entry = find(address)
+    freed = rows_changed(
+        update(Entry)
+        .where(Entry.id == entry.id, Entry.suppressed_at.is_not(None))
+        .values(suppressed_at=None)
+    )
+    if freed:
+        projection.note_people([entry.id])
+        audit.record("person.unsuppress", f"entry:{entry.id}", actor=actor, now=now, reason=reason)
+    db.session.commit()
+    projection.settle(entry.cohort_id)
+    return bool(freed)
+
+
 def _move(
     ids: Sequence[int], source: str, target: str, *, actor: str, reason: str, now: datetime
 ) -> int:
     from_id, to_id = cohorts.find(source).id, cohorts.find(target).id
     if from_id == to_id:
         raise ValueRefused(f"{source} is where they are already")
+    seats.lock()  # so that it never waits for a wave that waits for it
     moved: list[int] = []
     for start in range(0, len(ids), BATCH):
         moved += db.session.scalars(
@@ -127,7 +139,6 @@ def _signup(entry: Entry) -> Iterator[Happening]:
     yield Happening(entry.joined_at, f"{source}, arrival {entry.arrival}")
     for at, what in (
         (entry.confirmed_at, "confirmed"),
-        (entry.left_at, "left the line"),
         (entry.suppressed_at, "address can't be mailed"),
     ):
         if at is not None:

@@ -14,7 +14,6 @@ from waitlist import policy
 from waitlist.errors import AddressInvalid, FileRefused
 
 ADDRESS_COLUMNS = ("email", "e-mail", "mail", "address", "email address", "email_address")
-KNOWN_COLUMNS = ("name", "locale", "joined_at")
 FIELD_LIMIT = 1_000  # characters
 NAME_LIMIT = 200
 LOCALE_LIMIT = 12
@@ -91,17 +90,18 @@ def _address_column(header: list[str]) -> str:
             return name
     raise FileRefused(
         f"no column holds addresses: name one of them {ADDRESS_COLUMNS[0]!r} "
-        f"(there are: {', '.join(header)})"
+        f"(there are: {', '.join(header)}; between columns stands a comma)"
     )
 
 
 def _row(number: int, header: list[str], address_column: str, cells: list[str]) -> Row:
     padded = [_storable(cell) for cell in cells] + [""] * (len(header) - len(cells))
+    raw_address = (cells + [""] * len(header))[header.index(address_column)]
     named = {name: cell for name, cell in zip(header, padded, strict=False) if name}
     address = named.pop(address_column)
     try:
         _check_size(header, cells)
-        return _person(number, cells[header.index(address_column)], dict(named))
+        return _person(number, raw_address, dict(named))
     except (ValueError, AddressInvalid) as error:
         return Row(number, str(error), NOBODY._replace(typed=address), attributes=named)
 
@@ -129,9 +129,9 @@ def _moment(words: str) -> datetime | None:
         return None
     try:
         at = datetime.fromisoformat(words.strip())
-    except ValueError as error:
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
         raise ValueError("joined_at isn't a date such as 2021-11-14T10:08:08Z") from error
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _storable(cell: str) -> str:

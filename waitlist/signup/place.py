@@ -38,7 +38,7 @@ class ShownPlace:
 
 def of(entry: Entry, *, now: datetime) -> ShownPlace:
     """Where this person stands now; without the number where Redis can't tell it."""
-    position, length = _position(entry)
+    position, length = projection.place_of(entry)
     cohort = entry.cohort
     return ShownPlace(
         state=entry.state,
@@ -62,15 +62,6 @@ def public_figures() -> dict[str, Any]:
     except LineUnavailable:
         return {"waiting": None, "paused": paused}
     return {"waiting": policy.shown_position(waiting), "paused": paused}
-
-
-def _position(entry: Entry) -> tuple[int | None, int | None]:
-    if entry.state != "waiting":
-        return None, None
-    try:
-        return projection.of_cohort(entry.cohort_id).place(entry.id)
-    except LineUnavailable:
-        return None, None
 
 
 def _expires_at(entry: Entry) -> datetime | None:

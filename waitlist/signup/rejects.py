@@ -30,7 +30,7 @@ def write(run: Import, path: Path) -> str | None:
     target = _folder(path) / f"{path.stem}.rejects.csv"
     with target.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["row", "reason", "address", *columns])
+        writer.writerow(["row", "reason", "address", *map(_defused, columns)])
         for row in _rejected(run):
             cells = [row.address, *(row.attributes.get(name, "") for name in columns)]
             writer.writerow([row.number, row.reason, *map(_defused, cells)])

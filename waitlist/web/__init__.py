@@ -7,7 +7,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from whitenoise import WhiteNoise
 
 from waitlist.config import Settings
-from waitlist.web import api, errors, health, invite, public, security, words
+from waitlist.web import api, dev, errors, health, invite, public, security, words
 
 
 def init_app(app: Flask) -> None:
@@ -16,8 +16,6 @@ def init_app(app: Flask) -> None:
     for blueprint in (public.bp, invite.bp, api.bp, health.bp):
         app.register_blueprint(blueprint)
     if settings.development:
-        from waitlist.web import dev  # its mailbox reads aiosmtpd's Maildir, a development part
-
         app.register_blueprint(dev.bp)
     words.init_app(app)
     security.init_app(app)

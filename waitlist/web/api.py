@@ -5,9 +5,8 @@ from __future__ import annotations
 from flask import Blueprint, jsonify, request, url_for
 from flask.typing import ResponseReturnValue
 
-from waitlist.errors import FieldsInvalid
 from waitlist.onboarding import completion
-from waitlist.web import asked, errors, words
+from waitlist.web import asked
 from waitlist.web.invite import mark_replay
 
 bp = Blueprint("api", __name__, url_prefix="/api/v1")
@@ -19,25 +18,14 @@ def complete() -> ResponseReturnValue:
     fields = asked.fields()
     token = fields.get("token")
     key = request.headers.get("Idempotency-Key", "")[: completion.KEY_LIMIT] or None
-    try:
-        done = completion.complete(
-            token if isinstance(token, str) else "",
-            completion.form_of(fields),
-            key=key,
-            now=asked.now(),
-        )
-    except FieldsInvalid as error:
-        return _fields_invalid(error)
+    done = completion.complete(
+        token if isinstance(token, str) else "",
+        completion.form_of(fields),
+        key=key,
+        now=asked.now(),
+    )
     place = url_for("invite.welcome", token=done.welcome_token, _external=False)
     response = jsonify(handle=done.handle, display_name=done.display_name, welcome=place)
     response.status_code = 201
     response.headers["Location"] = place
     return mark_replay(response, done)
-
-
-def _fields_invalid(error: FieldsInvalid) -> ResponseReturnValue:
-    return errors.answer(
-        errors.PROBLEMS[FieldsInvalid],
-        errors=words.field_errors(error.reasons),
-        free_handles=list(error.free_handles),
-    )

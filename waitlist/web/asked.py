@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import g, request
+from flask import g, has_request_context, request
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
+
+from waitlist import policy
+from waitlist.config import LOCALES
 
 JSON = ("application/json", "application/problem+json")
 PAGE = "text/html"
@@ -23,7 +27,10 @@ def now() -> datetime:
 def fields() -> Mapping[str, Any]:
     """The fields of a form or of a JSON object."""
     if request.is_json:
-        sent = request.get_json()
+        try:
+            sent = request.get_json()
+        except RecursionError as error:
+            raise BadRequest from error
         return sent if isinstance(sent, dict) else {}
     return request.form
 
@@ -37,4 +44,21 @@ def wants_json() -> bool:
 
 def speak_to(locale: str) -> None:
     """Answer in this person's language, unless the request asks for another."""
-    g.entry_locale = locale.replace("_", "-").split("-")[0]
+    g.entry_locale = locale
+
+
+def language() -> str:
+    """The language of the answer: `?lang`, then the form's, the person's, the browser's."""
+    if not has_request_context():
+        return LOCALES[0]
+    wanted = [request.args.get("lang"), _language_of_form(), g.get("entry_locale")]
+    tags = [*(tag for tag in wanted if tag), *request.accept_languages.values()]
+    found = (policy.language(tag, LOCALES) for tag in tags)
+    return next((one for one in found if one), LOCALES[0])
+
+
+def _language_of_form() -> str | None:
+    try:
+        return request.form.get("lang")
+    except RequestEntityTooLarge:  # and that answer needs a language too
+        return None

@@ -13,7 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
 from waitlist import errors
-from waitlist.web import asked
+from waitlist.web import asked, words
 
 log = structlog.get_logger()
 RETRY_AFTER = "2"  # seconds
@@ -153,10 +153,20 @@ def _refused(error: Exception) -> Response:
     problem = next(PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS)
     if problem.status == 503:
         log.error("unavailable", error=type(error).__name__)
-    response = answer(problem)
+    response = answer(problem, **_more(error))
     if isinstance(error, errors.InProgress):
         response.headers["Retry-After"] = RETRY_AFTER
     return response
+
+
+def _more(error: Exception) -> dict[str, Any]:
+    """What a program is told beside the problem itself."""
+    if not isinstance(error, errors.FieldsInvalid):
+        return {}
+    return {
+        "errors": words.field_errors(error.reasons),
+        "free_handles": list(error.free_handles),
+    }
 
 
 def _closed(error: errors.InvitationClosed) -> Response:

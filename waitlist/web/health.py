@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from waitlist import extensions
-from waitlist.extensions import db, settings
+from waitlist.extensions import db, reading, settings
 
 bp = Blueprint("health", __name__)
 SMTP_WAIT = 2.0  # seconds
@@ -36,7 +36,8 @@ def ready() -> ResponseReturnValue:
 
 def _sql() -> str:
     try:
-        db.session.execute(text("SELECT id FROM gate"))
+        with reading():
+            db.session.execute(text("SELECT id FROM gate"))
     except SQLAlchemyError as error:
         return f"{type(error).__name__}: check DATABASE_URL, and run `flask db upgrade`"
     return ""

@@ -35,14 +35,10 @@ def complete(token: str) -> ResponseReturnValue:
     shown = _look(token)
     try:
         done = completion.complete(token, form, now=asked.now())
-    except FieldsInvalid as error:
-        opened = form.opened or shown.opened
-        reasons = words.sentences(error.reasons)
-        return _form(token, shown, fields, reasons, opened, error.free_handles), 422
-    except InvitationClosed as error:
-        return _closed(token, shown, error.state)
-    except AlreadyCompleted:
-        return render_template("invite/already.html"), 409
+    except (FieldsInvalid, InvitationClosed, AlreadyCompleted) as error:
+        if asked.wants_json():
+            raise
+        return _refused(token, shown, fields, form, error)
     response = redirect(url_for("invite.welcome", token=done.welcome_token), 303)
     return mark_replay(make_response(response), done)
 
@@ -70,6 +66,25 @@ def welcome(token: str) -> ResponseReturnValue:
         handle=registration.handle,
         display_name=registration.display_name,
     )
+
+
+def _refused(
+    token: str,
+    shown: InvitationView,
+    fields: Mapping[str, object],
+    form: completion.Form,
+    refusal: FieldsInvalid | InvitationClosed | AlreadyCompleted,
+) -> ResponseReturnValue:
+    """The page for each way in which the form can be refused; nothing typed is lost."""
+    match refusal:
+        case FieldsInvalid():
+            opened = form.opened or shown.opened
+            reasons = words.sentences(refusal.reasons)
+            return _form(token, shown, fields, reasons, opened, refusal.free_handles), 422
+        case InvitationClosed():
+            return _closed(token, shown, refusal.state)
+        case AlreadyCompleted():
+            return render_template("invite/already.html"), 409
 
 
 def mark_replay(response: Response, done: completion.Completed) -> Response:

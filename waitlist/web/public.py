@@ -10,7 +10,7 @@ from flask import Blueprint, jsonify, make_response, redirect, render_template, 
 from flask.typing import ResponseReturnValue
 from flask_babel import get_locale, gettext
 
-from waitlist import links
+from waitlist import links, policy
 from waitlist.config import LOCALES
 from waitlist.errors import AddressInvalid, FieldsInvalid, LinkOver
 from waitlist.models import Entry
@@ -111,12 +111,13 @@ def act(token: str) -> ResponseReturnValue:
     if not isinstance(typed, str) or typed.strip().upper() != words.leave_word():
         reasons = {"word": "word"}
         if asked.wants_json():
-            problem = errors.PROBLEMS[FieldsInvalid]
-            return errors.answer(problem, errors=words.field_errors(reasons))
+            raise FieldsInvalid(reasons)
         return _act_page(token, words.sentences(reasons)), 422
     entry = leaving.leave(token, now=asked.now())
     if asked.wants_json():
         return jsonify(state=entry.state)
+    if entry.state != "withdrawn":
+        return _to_place(entry)
     return render_template("public/left.html")
 
 
@@ -125,7 +126,7 @@ def come_back_page(token: str) -> ResponseReturnValue:
     """A button to come back, with the old place or a new one."""
     entry = links.entry_of(Purpose.UNDO, token)
     asked.speak_to(entry.locale)
-    keeps = leaving.keeps_place(entry, now=asked.now())
+    keeps = policy.keeps_place(entry.left_at, entry.confirmed_at, entry.renewals, asked.now())
     return render_template("public/come_back.html", token=token, keeps_place=keeps)
 
 

@@ -47,12 +47,11 @@ def _refuse_cross_site() -> None:
     if request.headers.get("Sec-Fetch-Site") == "cross-site":
         abort(403)
     origin = request.headers.get("Origin")
-    if origin not in (None, "null") and _host(origin) not in (request.host, _host(_public())):
+    if origin not in (None, "null") and _host(origin) not in (
+        request.host,
+        _host(settings().public_url),
+    ):
         abort(403)
-
-
-def _public() -> str:
-    return settings().public_url
 
 
 def _host(url: str | None) -> str:

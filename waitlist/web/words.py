@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flask import Flask, current_app
-from flask_babel import format_date, format_decimal, format_time, get_locale, gettext
+from flask_babel import Babel, format_date, format_decimal, format_time, get_locale, gettext
 from flask_babel import lazy_gettext as _
 
 from waitlist.config import Settings
+from waitlist.web import asked
 
 FIELD_SENTENCES = {
     "missing": _("Please fill this in."),
@@ -28,7 +29,8 @@ FIELD_SENTENCES = {
 
 
 def init_app(app: Flask) -> None:
-    """Give every template its filters and globals."""
+    """Give every template its language, filters and globals."""
+    Babel(app, locale_selector=asked.language)
     app.add_template_filter(when)
     app.add_template_filter(number)
     app.jinja_env.add_extension("jinja2.ext.i18n")
@@ -70,5 +72,4 @@ def _globals() -> dict[str, Any]:
         "launch_name": settings.launch_name,
         "product_url": settings.product_url,
         "locale": str(get_locale() or "en"),
-        "now": datetime.now(UTC),
     }

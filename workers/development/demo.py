@@ -31,7 +31,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="waitlist-demo-"))
     console.print(
         f"A launch on the real parts, in {folder}: {PLAN.capacity:,} seats, "
-        f"{PLAN.beta:,} beta people first, then {PLAN.rate:,} an hour. It takes two minutes.\n"
+        f"{PLAN.beta:,} beta people first, then {PLAN.rate:,} an hour. It takes some minutes.\n"
     )
     display = Display(console)
     with Live(display.progress, console=console, refresh_per_second=4):

@@ -30,6 +30,12 @@ REPLACEABLE = (  # given in the environment, these are noted for the commands ru
     "MAIL_USE_TLS",
     "MAIL_FROM",
     "PUBLIC_URL",
+    "LAUNCH_NAME",
+    "PRODUCT_URL",
+    "MAIL_PER_HOUR",
+    "CONFIRM_WITHIN",
+    "INVITE_WITHIN",
+    "PROXY_HOPS",
 )
 
 

@@ -13,7 +13,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -119,7 +118,6 @@ class Stage:
         self.seen: set[str] = set()
         self.invitations: list[Invitation] = []
         self.answered: list[str] = []
-        self.ended = threading.Event()
 
     def flask(self, *words: str) -> Any:
         """Run a command as an operator does, and give what it prints as JSON."""

@@ -42,7 +42,7 @@ def redis_command(folder: Path, socket: Path, *, keep: bool) -> list[str]:
 
 
 def web_command(port: int) -> list[str]:
-    """The web server: one worker, since joins that arrive together share one commit."""
+    """The web server: one process, since SQLite has one writer."""
     options = "--interface wsgi --workers 1 --blocking-threads 16 --no-ws --log-level warning"
     address = ["--host", HOST, "--port", str(port)]
     return [sys.executable, "-m", "granian", *options.split(), *address, "wsgi:app"]
