@@ -63,6 +63,8 @@ class Launch(RuleBasedStateMachine):
         people.join("twice@example.org", now=self.now)  # takes a number, so ids aren't ranks
         self.join(5)
         self.set_the_gate(3, 3_600)
+        self.wave(3)
+        self.mail()
 
     @rule(how_many=integers(1, 3))
     def join(self, how_many: int) -> None:
