@@ -490,3 +490,12 @@ def test_the_command_refuses_what_isnt_there_with_a_sentence(
         assert sentence in result.stderr
     assert runner.run("import", path).exit_code == 2
     assert projection.check(PREORDER) == []
+
+
+def test_a_quotation_mark_that_isnt_closed_swallows_nobody_silently(
+    app: Flask, tmp_path: Path, now: datetime
+) -> None:
+    path = tmp_path / "open.csv"
+    path.write_text('email,name\n"unterminated@example.org,foo\nbob@example.org,c\n')
+    with pytest.raises(FileRefused, match="isn't closed"):
+        importing.import_people(path, cohort="general", actor="test", now=now)

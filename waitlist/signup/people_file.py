@@ -54,14 +54,16 @@ def rows(path: Path) -> Iterator[Row]:
     """Every row with anything in it; `FileRefused` if the file isn't a CSV of people."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            yield from _rows(csv.reader(file))
+            yield from _rows(csv.reader(file, strict=True))
     except UnicodeDecodeError as error:
         raise FileRefused(
-            f"{path.name} isn't UTF-8 (byte {error.start} is {error.object[error.start]:#04x}): "
+            f"{path.name} isn't UTF-8 (it holds the byte {error.object[error.start]:#04x}): "
             "export it again as UTF-8, or convert it with iconv"
         ) from error
     except csv.Error as error:
-        raise FileRefused(f"{path.name} isn't a CSV file: {error}") from error
+        raise FileRefused(
+            f"{path.name} isn't a CSV file: {error}. Look for a quotation mark that isn't closed"
+        ) from error
 
 
 def _digest(file: BinaryIO) -> str:

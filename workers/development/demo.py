@@ -36,6 +36,7 @@ def main() -> int:
     display = Display(console)
     with Live(display.progress, console=console, refresh_per_second=4):
         report = play(PLAN, folder, free_port(), display.tell)
+    console.print()
     console.print(summary(report))
     for trouble in report.trouble:
         console.print(f"[red]✗[/red] {trouble}")
