@@ -43,12 +43,6 @@ def alice(app: Flask, now: datetime, deliver: Deliver) -> Entry:
     return people.find(ALICE)
 
 
-@pytest.fixture
-def token(alice: Entry) -> str:
-    """The token of Alice's invitation."""
-    return links.invitation_token(people.invitation_of(alice))
-
-
 def _complete(token: str, sent: Form, now: datetime, key: str | None = None) -> Completed:
     done = completion.complete(token, sent, key=key, now=now)
     db.session.rollback()

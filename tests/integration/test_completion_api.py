@@ -15,30 +15,14 @@ from sqlalchemy import func, select, update
 from werkzeug.test import TestResponse
 
 from tests import people, tables
-from tests.conftest import Deliver
-from tests.people import ALICE, BOB, PASSWORD
+from tests.people import BOB, PASSWORD
 from tests.visitors import Browser
-from waitlist import extensions, links
+from waitlist import extensions
 from waitlist.extensions import db
 from waitlist.models import Entry, Invitation, Registration
 
 PARALLEL = 32
 URL = "/api/v1/completions"
-
-
-@pytest.fixture
-def alice(app: Flask, clock: time_machine.Traveller, now: datetime, deliver: Deliver) -> Entry:
-    """Alice, whose invitation was mailed; the clock stands at `now`."""
-    entry = people.wait_in_line(ALICE, now=now)
-    people.invite(entry, now=now)
-    deliver(now)
-    return people.find(ALICE)
-
-
-@pytest.fixture
-def token(alice: Entry) -> str:
-    """The token of Alice's invitation."""
-    return links.invitation_token(people.invitation_of(alice))
 
 
 def _fields(token: str, **changes: Any) -> dict[str, Any]:

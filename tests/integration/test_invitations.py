@@ -24,21 +24,6 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
 @pytest.fixture
-def alice(app: Flask, clock: time_machine.Traveller, now: datetime, deliver: Deliver) -> Entry:
-    """Alice, whose invitation was mailed; the clock stands at `now`."""
-    entry = people.wait_in_line(ALICE, now=now)
-    people.invite(entry, now=now)
-    deliver(now)
-    return people.find(ALICE)
-
-
-@pytest.fixture
-def token(alice: Entry) -> str:
-    """The token of Alice's invitation."""
-    return links.invitation_token(people.invitation_of(alice))
-
-
-@pytest.fixture
 def end(alice: Entry) -> datetime:
     """When Alice's invitation expires."""
     expires_at = people.invitation_of(alice).expires_at

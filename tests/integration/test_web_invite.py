@@ -16,10 +16,9 @@ from sqlalchemy import func, select, update
 from werkzeug.test import TestResponse
 
 from tests import people, tables
-from tests.conftest import Deliver, MakeApp
+from tests.conftest import MakeApp
 from tests.people import ALICE, BOB, PASSWORD
 from tests.visitors import Browser
-from waitlist import links
 from waitlist.admission import gate
 from waitlist.extensions import db
 from waitlist.models import Entry, Invitation, Registration
@@ -30,18 +29,9 @@ MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 
 @pytest.fixture
-def alice(app: Flask, clock: time_machine.Traveller, now: datetime, deliver: Deliver) -> Entry:
-    """Alice, whose invitation was mailed; the clock stands at `now`."""
-    entry = people.wait_in_line(ALICE, now=now)
-    people.invite(entry, now=now)
-    deliver(now)
-    return people.find(ALICE)
-
-
-@pytest.fixture
-def form_url(alice: Entry) -> str:
+def form_url(token: str) -> str:
     """The path of Alice's invitation."""
-    return f"/invite/{links.invitation_token(people.invitation_of(alice))}"
+    return f"/invite/{token}"
 
 
 def _fields(**changes: str) -> dict[str, str]:
