@@ -46,16 +46,16 @@ def _refuse_cross_site() -> None:
         return
     if request.headers.get("Sec-Fetch-Site") == "cross-site":
         abort(403)
-    origin = request.headers.get("Origin")
-    if origin not in (None, "null") and _host(origin) not in (
-        request.host,
-        _host(settings().public_url),
-    ):
+    origin = request.headers.get("Origin", "null")
+    if origin != "null" and _host(origin) not in (request.host, _host(settings().public_url)):
         abort(403)
 
 
-def _host(url: str | None) -> str:
-    return urlsplit(url or "").netloc
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).netloc
+    except ValueError:
+        return ""
 
 
 def _headers(response: Response) -> Response:
