@@ -18,7 +18,7 @@ FLOORS: dict[str, int] = {
             ["errors", "failpoints"],
             ["config", "policy", "tokens"],
             ["extensions", "line", "log"],
-            ["models", "wake"],
+            ["models", "rows", "wake"],
             ["arrivals", "audit", "links", "mailer", "outbox", "projection"],
             ["cohorts", "seats"],
             ["letters"],
