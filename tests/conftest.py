@@ -184,6 +184,8 @@ def _settings(instance: Path, database_url: str, redis_url: str, *, port: int) -
         confirm_within=timedelta(hours=48),
         invite_within=timedelta(hours=72),
         proxy_hops=0,
+        joins_a_minute=600,
+        web_threads=16,
     )
 
 

@@ -22,7 +22,9 @@ from waitlist.extensions import db
 from waitlist.models import Cohort, Entry, Invitation, Message
 from waitlist.onboarding import completion, invitations
 from waitlist.onboarding.completion import Completed
-from waitlist.signup import joining, leaving, people
+from waitlist.signup import joining, leaving, people, place
+from waitlist.signup.joining import Joining
+from waitlist.signup.place import ShownPlace
 from waitlist.tokens import Purpose
 
 T = TypeVar("T")
@@ -33,7 +35,9 @@ PASSWORD = "correct horse battery staple"
 
 def join(address: str, *, now: datetime, locale: str = "en") -> Entry:
     """Somebody who joined and is known as the entry given."""
-    joining.join(address, locale=locale, now=now)
+    [refusal] = joining.join([Joining(address, locale)], now=now)
+    if refusal is not None:
+        raise refusal
     return find(address)
 
 
@@ -216,3 +220,8 @@ def act_token(entry: Entry) -> str:
     token = links.to_act(message).rpartition("/")[2]
     db.session.rollback()
     return token
+
+
+def place_of(entry: Entry, *, now: datetime) -> ShownPlace:
+    """What the page of this person's place shows."""
+    return place.by_token(links.entry_token(Purpose.PLACE, entry), now=now)

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-from sqlalchemy import text, update
+from sqlalchemy import text
 
 from waitlist.extensions import db
-from waitlist.models import ArrivalCounter
 
+COUNT_ON = text("UPDATE arrival_counter SET value = value + :how_many RETURNING value")
 LOCK_NAME = 7_001  # of PostgreSQL's advisory lock between single arrivals and whole files
 
 
-def next_arrivals(how_many: int = 1) -> int:
-    """The first of so many consecutive numbers, all greater than any given before.
+def next_arrival() -> int:
+    """A number greater than any given before."""
+    return of_each(1)[0]
 
-    On PostgreSQL single arrivals don't wait for one another (a sequence, whose gaps harm
-    nobody), and a file's block of numbers waits until those under way are committed.
+
+def of_each(how_many: int) -> list[int]:
+    """As many numbers, rising, each greater than any given to a transaction that is done.
+
+    On PostgreSQL those who arrive don't wait for one another: a sequence, whose gaps harm
+    nobody.
     """
     if db.engine.dialect.name == "sqlite":
-        last = db.session.scalar(
-            update(ArrivalCounter)
-            .values(value=ArrivalCounter.value + how_many)
-            .returning(ArrivalCounter.value)
-            .execution_options(synchronize_session=False)
-        )
-        assert last is not None
-        return last - how_many + 1
-    kind = "_shared" if how_many == 1 else ""
-    db.session.execute(text(f"SELECT pg_advisory_xact_lock{kind}({LOCK_NAME})"))
-    if how_many == 1:
-        return int(db.session.scalar(text("SELECT nextval('arrival_seq')")))
+        first = next_block(how_many)
+        return list(range(first, first + how_many))
+    db.session.execute(text(f"SELECT pg_advisory_xact_lock_shared({LOCK_NAME})"))
+    numbers = text("SELECT nextval('arrival_seq') FROM generate_series(1, :how_many)")
+    return [int(number) for number in db.session.scalars(numbers, {"how_many": how_many})]
+
+
+def next_block(how_many: int) -> int:
+    """The first of so many consecutive numbers, all greater than any given before.
+
+    On PostgreSQL the block waits until the arrivals under way are committed.
+    """
+    if db.engine.dialect.name == "sqlite":
+        last = db.session.scalar(COUNT_ON, {"how_many": how_many})
+        return int(last) - how_many + 1
+    db.session.execute(text(f"SELECT pg_advisory_xact_lock({LOCK_NAME})"))
     block = text("SELECT setval('arrival_seq', nextval('arrival_seq') + :more)")
     return int(db.session.scalar(block, {"more": how_many - 1})) - how_many + 1

@@ -46,6 +46,8 @@ class Settings:
     mail_from: str
     mail_per_hour: int
     proxy_hops: int
+    joins_a_minute: int
+    web_threads: int
     confirm_within: timedelta
     invite_within: timedelta
 
@@ -53,6 +55,11 @@ class Settings:
     def host(self) -> str:
         """The host name of the public address, for Message-IDs."""
         return urlsplit(self.public_url).hostname or "localhost"
+
+    @property
+    def hot_threads(self) -> int:
+        """How many threads of a web process joins and places may take; the rest is for others."""
+        return self.web_threads - max(1, self.web_threads // 4)
 
 
 def load(environ: Mapping[str, str]) -> Settings:
@@ -108,6 +115,8 @@ def _read(values: Mapping[str, str], instance: Path) -> Settings:
         mail_from=_plain_address(env.str("MAIL_FROM", "waitlist@localhost.localdomain")),
         mail_per_hour=env.int("MAIL_PER_HOUR", 100_000, validate=validate.Range(min=1)),
         proxy_hops=env.int("PROXY_HOPS", 0, validate=validate.Range(0, 10)),
+        joins_a_minute=env.int("JOINS_A_MINUTE", 600, validate=validate.Range(min=1)),
+        web_threads=env.int("WEB_THREADS", 16, validate=validate.Range(2, 256)),
         confirm_within=timedelta(
             hours=env.int("CONFIRM_WITHIN", 48, validate=validate.Range(1, 24 * 90))
         ),
@@ -185,6 +194,7 @@ def flask_config(settings: Settings) -> dict[str, object]:
     return {
         "SETTINGS": settings,
         "SQLALCHEMY_DATABASE_URI": settings.database_url,
+        "SQLALCHEMY_ENGINE_OPTIONS": {"pool_size": settings.web_threads + 2},
         "MAX_CONTENT_LENGTH": MAX_BODY,
         "MAX_FORM_MEMORY_SIZE": MAX_BODY,
         "MAIL_SERVER": settings.mail_server,

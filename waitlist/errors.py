@@ -21,6 +21,14 @@ class AddressInvalid(WaitlistError):
     """The e-mail address can't be mailed: ask for another; `str()` says why, in English."""
 
 
+class Busy(WaitlistError):
+    """No thread is free for this: try the same request again in a few seconds."""
+
+
+class TooMany(WaitlistError):
+    """So many came from one network that they look like a machine: wait and try again."""
+
+
 class LinkInvalid(WaitlistError):
     """The link is tampered with, foreign or unknown: show the one page for all of these."""
 

@@ -8,7 +8,7 @@ and a line that isn't valid, is `LineUnavailable`.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +47,9 @@ class Place(NamedTuple):
     length: int | None
 
 
+NOWHERE = Place(None, None)
+
+
 @dataclass(frozen=True)
 class Line:
     """One cohort's line, as filled under one epoch."""
@@ -83,10 +86,19 @@ class Line:
 
     def place(self, entry_id: int) -> Place:
         """Where this person stands."""
-        found = self._script("place", ("line", "epoch"), [self.epoch, member(entry_id)])
+        return self.places([entry_id])[entry_id]
+
+    def places(self, entry_ids: Sequence[int]) -> dict[int, Place]:
+        """Where each of these people stands, at one moment."""
+        words = [self.epoch, *map(member, entry_ids)]
+        found = self._script("places", ("line", "epoch"), words)
         if found is None:
             raise LineUnavailable("the line isn't rebuilt yet")
-        return Place(found[0] + 1 if found[0] >= 0 else None, found[1])
+        length, *ahead = found
+        return {
+            entry_id: Place(people + 1 if people >= 0 else None, length)
+            for entry_id, people in zip(entry_ids, ahead, strict=True)
+        }
 
     def length(self) -> int:
         """How many people are in the line."""

@@ -42,9 +42,14 @@ def welcome_token(registration: Registration) -> str:
     return _dumps(Purpose.WELCOME, registration.id, 1, registration.nonce)
 
 
+def ref_of(purpose: Purpose, token: str) -> Ref:
+    """What a token names, if it was signed for `purpose`; `LinkInvalid` otherwise."""
+    return loads(settings().secret_keys, purpose, token)
+
+
 def entry_of(purpose: Purpose, token: str) -> Entry:
     """The entry that a token shows; `LinkInvalid` if there is none."""
-    ref = loads(settings().secret_keys, purpose, token)
+    ref = ref_of(purpose, token)
     entry = db.session.get(Entry, ref.id)
     if entry is None or not ref.opens(ENTRY_GENERATION, entry.nonce):
         raise LinkInvalid("this link opens nobody's place")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
 from email_validator import EmailNotValidError, validate_email
@@ -22,6 +24,8 @@ ACT_WITHIN = timedelta(minutes=30)
 RENEWALS = 3
 EXACT_BELOW = 100  # positions that are shown as they are
 
+PLAIN_LOCAL_PART = re.compile(r"(?=.{1,64}\Z)[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*")
+ADDRESS_LENGTH = 254
 HANDLE = re.compile(r"[a-z0-9_]{3,30}")
 RESERVED_HANDLES = frozenset(
     """abuse account admin administrator api app auth billing blog contact dev everyone help here
@@ -48,16 +52,41 @@ def canonical_address(raw: str) -> Address:
     plus tags and dots are kept. Mail goes to the local part as typed at that domain.
     """
     typed = raw.strip()
+    local, _, domain = typed.rpartition("@")
+    if PLAIN_LOCAL_PART.fullmatch(local) and len(typed) <= ADDRESS_LENGTH:
+        domain = _domain(domain)
+    else:
+        local, domain = _parts(typed)
+    return Address(typed, f"{local.lower()}@{domain}", f"{local}@{domain}")
+
+
+@lru_cache(maxsize=4096)
+def _domain(typed: str) -> str:
+    """A domain in ASCII. Most people share a few, and checking one takes longer than the rest."""
+    return _parts(f"x@{typed}")[1]
+
+
+def _parts(typed: str) -> tuple[str, str]:
     try:
         checked = validate_email(
             typed, check_deliverability=False, allow_smtputf8=False, strict=True
         )
     except EmailNotValidError as error:
         raise AddressInvalid(str(error)) from error
-    domain = checked.ascii_domain.lower()
-    return Address(
-        typed, f"{checked.local_part.lower()}@{domain}", f"{checked.local_part}@{domain}"
-    )
+    return checked.local_part, checked.ascii_domain.lower()
+
+
+def network(client: str | None) -> str | None:
+    """Whom a limit counts: an IPv4 address, or the /64 of an IPv6 one (RFC 6177), or None."""
+    try:
+        address = ipaddress.ip_address(client or "")
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is None:
+            return str(ipaddress.IPv6Address(int(address) >> 64 << 64))
+        address = address.ipv4_mapped
+    return str(address)
 
 
 def language(tag: str, known: Sequence[str]) -> str | None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import NamedTuple
 
@@ -76,6 +78,22 @@ def place_of(entry: Entry) -> Place:
         return of_cohort(entry.cohort_id).place(entry.id)
     except LineUnavailable:
         return Place(None, None)
+
+
+def places(people: Iterable[tuple[int, str, str | None]]) -> dict[int, Place]:
+    """Where these people (entry, cohort, its epoch in SQL) stand, by a question to each line.
+
+    Nothing of those whose line can't tell.
+    """
+    by_line: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for entry_id, cohort, epoch in people:
+        if epoch is not None:
+            by_line[cohort, epoch].append(entry_id)
+    found: dict[int, Place] = {}
+    for (cohort, epoch), entry_ids in by_line.items():
+        with suppress(LineUnavailable):
+            found |= Line(extensions.redis(), cohort, epoch).places(entry_ids)
+    return found
 
 
 def catch_up(cohort_id: int) -> None:

@@ -12,35 +12,75 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import FromClause, bindparam, column, func, select, type_coerce
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Text,
+    bindparam,
+    column,
+    func,
+    literal,
+    select,
+    type_coerce,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import TypeEngine
 
 from waitlist.extensions import db
 
+Row = Sequence[Any]  # of text, integers, booleans and None
 Columns = dict[str, TypeEngine[Any]]
 
 
-def given(rows: Iterable[Sequence[Any]], **columns: TypeEngine[Any]) -> FromClause:
-    """A table of these rows, its columns named and typed; text, integers, booleans and None."""
-    by = _by_json if db.engine.dialect.name == "sqlite" else _by_arrays
-    return by(list(rows), columns)
+class Given:
+    """A table whose rows a statement is given when it is executed, so that it can be kept."""
+
+    def __init__(self, dialect: str, name: str, **columns: TypeEngine[Any]) -> None:
+        self._name, self._kinds = name, list(columns.values())
+        self._by_json = dialect == "sqlite"
+        make = _json_table if self._by_json else _array_table
+        parameters = [bindparam(key, type_=kind) for key, kind in self._parameters().items()]
+        self.table = make(name, columns, parameters)
+        self.c = self.table.c
+
+    def values(self, rows: Iterable[Row]) -> dict[str, Any]:
+        """The parameters that stand for these rows."""
+        rows = list(rows)
+        if self._by_json:
+            return {self._name: json.dumps(rows)}
+        return {key: [row[at] for row in rows] for at, key in enumerate(self._parameters())}
+
+    def _parameters(self) -> dict[str, TypeEngine[Any]]:
+        if self._by_json:
+            return {self._name: Text()}
+        return {f"{self._name}_{at}": ARRAY(kind) for at, kind in enumerate(self._kinds)}
 
 
-def _by_json(rows: list[Sequence[Any]], columns: Columns) -> FromClause:
-    each = func.json_each(json.dumps(rows)).table_valued("value")
+def given(rows: Iterable[Row], **columns: TypeEngine[Any]) -> FromClause:
+    """A table of these rows, for a statement that is executed once."""
+    rows = list(rows)
+    if db.engine.dialect.name == "sqlite":
+        return _json_table("given", columns, [literal(json.dumps(rows))])
+    arrays = [
+        literal([row[at] for row in rows], ARRAY(kind)) for at, kind in enumerate(columns.values())
+    ]
+    return _array_table("given", columns, arrays)
+
+
+def _json_table(
+    name: str, columns: Columns, parameters: Sequence[ColumnElement[Any]]
+) -> FromClause:
+    each = func.json_each(*parameters).table_valued("value")
     return select(
         *(
-            type_coerce(func.json_extract(each.c.value, f"$[{place}]"), kind).label(name)
-            for place, (name, kind) in enumerate(columns.items())
+            type_coerce(func.json_extract(each.c.value, f"$[{at}]"), kind).label(column_name)
+            for at, (column_name, kind) in enumerate(columns.items())
         )
-    ).subquery("given")
+    ).subquery(name)
 
 
-def _by_arrays(rows: list[Sequence[Any]], columns: Columns) -> FromClause:
-    arrays = (
-        bindparam(None, [row[place] for row in rows], type_=ARRAY(kind))
-        for place, kind in enumerate(columns.values())
-    )
-    named = [column(name, kind) for name, kind in columns.items()]
-    return func.unnest(*arrays).table_valued(*named, name="given").render_derived()
+def _array_table(
+    name: str, columns: Columns, parameters: Sequence[ColumnElement[Any]]
+) -> FromClause:
+    named = [column(column_name, kind) for column_name, kind in columns.items()]
+    return func.unnest(*parameters).table_valued(*named, name=name).render_derived()

@@ -10,6 +10,7 @@ import hmac
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from itsdangerous import BadData, TimestampSigner, URLSafeSerializer
@@ -45,14 +46,14 @@ class Ref(NamedTuple):
 
 def dumps(keys: Sequence[str], purpose: Purpose, ref: Ref) -> str:
     """The token of `ref`, signed by the newest key (the first)."""
-    token = _serializer(keys, purpose).dumps(list(ref))
+    token = _serializer(tuple(keys), purpose).dumps(list(ref))
     return token if isinstance(token, str) else token.decode()
 
 
 def loads(keys: Sequence[str], purpose: Purpose, token: str) -> Ref:
     """What the token names; `LinkInvalid` unless one of the keys signed it for `purpose`."""
     try:
-        match _serializer(keys, purpose).loads(token):
+        match _serializer(tuple(keys), purpose).loads(token):
             case [int(row_id), int(generation), str(nonce)] if (
                 0 < row_id <= MOST and nonce.isascii()
             ):
@@ -76,7 +77,8 @@ def opened_at(keys: Sequence[str], note: str, invitation_id: int) -> datetime | 
     return at.astimezone(UTC) if value == str(invitation_id).encode() else None
 
 
-def _serializer(keys: Sequence[str], purpose: Purpose) -> URLSafeSerializer:
+@lru_cache(maxsize=64)
+def _serializer(keys: tuple[str, ...], purpose: Purpose) -> URLSafeSerializer:
     # itsdangerous signs with the last of its keys and tries them all
     return URLSafeSerializer(list(reversed(keys)), salt=NAMESPACE + purpose)
 

@@ -15,10 +15,10 @@ FLOORS: dict[str, int] = {
     name: floor
     for floor, names in enumerate(
         [
-            ["errors", "failpoints"],
+            ["errors", "failpoints", "together"],
             ["config", "policy", "tokens"],
             ["extensions", "line", "log"],
-            ["models", "rows", "wake"],
+            ["limits", "models", "rows", "wake"],
             ["arrivals", "audit", "links", "mailer", "outbox", "projection"],
             ["cohorts", "seats"],
             ["letters"],
@@ -26,6 +26,7 @@ FLOORS: dict[str, int] = {
             ["signup", "admission", "onboarding"],
             ["web", "cli"],
             ["__init__"],
+            ["asgi"],
         ]
     )
     for name in names

@@ -222,7 +222,7 @@ def test_strangers_mails_dont_stop_admission(
         people.open_gate(10, 3600, now=now)
         sink.rcpt_answer = "450 greylisted"
         for number in range(12):
-            joining.join(f"stranger{number}@example.net", locale="en", now=now)
+            people.join(f"stranger{number}@example.net", locale="en", now=now)
         waves.tick(now=now)
         assert waves.tick(now=now + timedelta(seconds=2)).admitted == 1
 

@@ -17,7 +17,6 @@ from tests.servers import Received, SmtpSink
 from waitlist import links, mailer, outbox
 from waitlist.extensions import db
 from waitlist.models import Entry
-from waitlist.signup import joining
 from waitlist.tokens import Purpose
 
 IN_ENGLISH = {
@@ -49,7 +48,7 @@ def _part(mail: Received, form: str) -> str:
 
 
 def _confirm_mail(address: str, locale: str, now: datetime, deliver: Deliver) -> Received:
-    joining.join(address, locale=locale, now=now)
+    people.join(address, locale=locale, now=now)
     (mail,) = deliver(now)
     return mail
 
@@ -201,7 +200,7 @@ def test_the_same_row_gives_the_same_bytes(
 ) -> None:
     """P8."""
     sink.answers += ["drop", "drop"]
-    joining.join(ALICE, locale="en", now=now)
+    people.join(ALICE, locale="en", now=now)
     for minutes in (0, 10, 100):
         deliver(now.replace(hour=13 + minutes // 60, minute=minutes % 60))
     first, second, third = sink.messages

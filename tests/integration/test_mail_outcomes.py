@@ -138,7 +138,7 @@ def test_refused_for_good_gives_the_seat_back_and_keeps_the_place(
 def test_the_others_mail_goes_on_after_a_bounce(
     alice: Entry, now: datetime, deliver: Deliver, sink: SmtpSink
 ) -> None:
-    joining.join(BOB, locale="en", now=now)
+    people.join(BOB, locale="en", now=now)
     sink.answers.append("550 No")
     (mail,) = deliver(now)
     assert mail.envelope.rcpt_tos == [BOB]

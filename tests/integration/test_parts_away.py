@@ -25,7 +25,7 @@ from waitlist.admission import waves
 from waitlist.errors import LineUnavailable
 from waitlist.extensions import db
 from waitlist.models import Invitation
-from waitlist.signup import joining, place
+from waitlist.signup import joining
 from waitlist.tokens import Purpose
 from workers import clock as workers_clock
 
@@ -125,7 +125,7 @@ def test_when_redis_is_back_all_goes_on_by_itself(
         assert waves.tick(now=now + SECOND).admitted == 2
         assert people.find("p0@example.org").state == "invited"
         assert tables.line_in_redis(redis) == tables.line_in_sql()
-        assert place.of(people.find("p2@example.org"), now=now).position == 1
+        assert people.place_of(people.find("p2@example.org"), now=now).position == 1
 
 
 def test_while_redis_is_frozen_people_join_and_all_goes_on_when_it_thaws(
@@ -143,13 +143,13 @@ def test_while_redis_is_frozen_people_join_and_all_goes_on_when_it_thaws(
             with _stopped(client):
                 late = people.wait_in_line(ALICE, now=now)
                 assert late.state == "waiting"
-                assert place.of(late, now=now).position is None
+                assert people.place_of(late, now=now).position is None
                 with pytest.raises(LineUnavailable):
                     waves.tick(now=now + SECOND)
                 db.session.rollback()
             assert waves.tick(now=now + 2 * SECOND).admitted == 1
             assert tables.line_in_redis(client) == tables.line_in_sql()
-            assert place.of(people.find(ALICE), now=now).position == 2
+            assert people.place_of(people.find(ALICE), now=now).position == 2
 
 
 @contextmanager
@@ -247,5 +247,5 @@ def test_a_join_whose_commit_fails_leaves_nothing(
 
     monkeypatch.setattr(joining, "failpoint", fails)
     with pytest.raises(RuntimeError):
-        joining.join(ALICE, locale="en", now=now)
+        people.join(ALICE, locale="en", now=now)
     assert tables.everything() == before

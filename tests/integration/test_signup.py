@@ -16,7 +16,7 @@ from waitlist.admission import gate
 from waitlist.errors import AddressInvalid, LinkInvalid, LinkOver
 from waitlist.extensions import db
 from waitlist.models import Entry, PlaceChange
-from waitlist.signup import joining, leaving, place
+from waitlist.signup import joining, leaving
 from waitlist.tokens import Purpose
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -43,7 +43,7 @@ def test_an_address_that_cant_be_mailed_is_refused_and_leaves_nothing(
     app: Flask, now: datetime
 ) -> None:
     with pytest.raises(AddressInvalid):
-        joining.join("alice", locale="en", now=now)
+        people.join("alice", locale="en", now=now)
     assert db.session.scalar(select(func.count()).select_from(Entry)) == 0
 
 
@@ -108,7 +108,7 @@ def test_confirming_in_time_keeps_the_place_of_the_joining(
     confirmed = people.confirm(first, now=now + 48 * HOUR)
     assert (confirmed.state, confirmed.rank) == ("waiting", first.arrival)
     assert confirmed.confirmed_at == now + 48 * HOUR
-    assert place.of(confirmed, now=now).position == 1
+    assert people.place_of(confirmed, now=now).position == 1
     assert _changes(confirmed) == []
 
 
@@ -144,7 +144,7 @@ def test_confirming_late_gives_a_place_at_the_end_and_says_why(
     assert confirmed.arrival == first.arrival
     assert confirmed.rank > second.rank
     assert _changes(confirmed) == [("confirmed late", confirmed.rank)]
-    assert place.of(confirmed, now=late).position == 2
+    assert people.place_of(confirmed, now=late).position == 2
 
 
 def test_confirming_twice_is_the_same_as_once(app: Flask, now: datetime) -> None:
@@ -245,14 +245,14 @@ def test_coming_back_within_seven_days_gives_the_old_place_back(
     entry = people.wait_in_line(ALICE, now=now)
     people.wait_in_line(BOB, now=now)
     people.leave(entry, now=now, deliver=deliver)
-    assert place.of(people.find(BOB), now=now).position == 1
+    assert people.place_of(people.find(BOB), now=now).position == 1
     token = links.entry_token(Purpose.UNDO, entry)
     leaving.come_back(token, now=now + 7 * DAY)
     leaving.come_back(token, now=now + 30 * DAY)
     back = people.find(ALICE)
     assert (back.state, back.rank, back.left_at) == ("waiting", entry.rank, None)
     assert _changes(back) == [("left the line", None), ("came back", None)]
-    assert place.of(back, now=now).position == 1
+    assert people.place_of(back, now=now).position == 1
 
 
 def test_coming_back_later_gives_a_place_at_the_end_and_says_why(
@@ -286,5 +286,5 @@ def test_an_undo_link_changes_nothing_for_who_never_left(app: Flask, now: dateti
 
 def test_a_place_is_never_shown_with_a_number_while_suppressed(app: Flask, now: datetime) -> None:
     entry = people.make(people.wait_in_line(ALICE, now=now), suppressed_at=now)
-    shown = place.of(entry, now=now)
+    shown = people.place_of(entry, now=now)
     assert (shown.position, shown.suppressed) == (None, True)

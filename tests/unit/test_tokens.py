@@ -74,7 +74,7 @@ def test_no_other_row_is_named_by_changing_a_sign() -> None:
 
 @pytest.mark.parametrize("payload", [7, [7], [7, 1], ["7", 1, "n"], [7, 1, 5], {"id": 7}, None])
 def test_a_signed_payload_of_another_shape_is_refused(payload: object) -> None:
-    signed = tokens._serializer([NEW], Purpose.PLACE).dumps(payload)
+    signed = tokens._serializer((NEW,), Purpose.PLACE).dumps(payload)
     with pytest.raises(LinkInvalid):
         tokens.loads([NEW], Purpose.PLACE, signed)
 

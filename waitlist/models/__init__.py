@@ -1,5 +1,6 @@
 """The tables. SQL is the truth; everything else can be rebuilt from here."""
 
+from waitlist.models.base import new_nonce
 from waitlist.models.gate import Gate, Invitation, Registration, Wave
 from waitlist.models.imports import Import, ImportRow
 from waitlist.models.line import ArrivalCounter, Cohort, Entry, LineChange, PlaceChange
@@ -21,4 +22,5 @@ __all__ = [
     "PlaceChange",
     "Registration",
     "Wave",
+    "new_nonce",
 ]

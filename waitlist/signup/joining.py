@@ -2,96 +2,146 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Sequence
+from datetime import datetime
+from functools import cache
+from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, case, func, insert, literal, select, update
+from sqlalchemy import BigInteger, Insert, Text, bindparam, case, literal, or_, select, true, update
+from sqlalchemy.exc import DataError, IntegrityError
 
-from waitlist import arrivals, links, outbox, policy, projection
-from waitlist.extensions import db, insert_unless_known, rows_changed
+from waitlist import arrivals, limits, links, outbox, policy, projection
+from waitlist.errors import AddressInvalid, TooMany
+from waitlist.extensions import db, insert_unless_known, rows_changed, settings
 from waitlist.failpoints import failpoint
-from waitlist.models import Cohort, Entry, Message, PlaceChange
+from waitlist.models import Cohort, Entry, Message, PlaceChange, new_nonce
+from waitlist.rows import Given
+from waitlist.signup import strangers
 from waitlist.tokens import Purpose
 from waitlist.wake import wake
 
 DEFAULT_COHORT = "general"
-MAILS_A_DAY = 3
-BETWEEN_MAILS = timedelta(minutes=10)
-ASKED_BY_STRANGERS = ("confirm", "standing", "renewal", "come_back")
+MOST_TOGETHER = 200  # joins of one transaction, which then holds the write lock some 10 ms
+KINDS = ("confirm", "standing", "renewal", "come_back")  # of mail that joining again sets going
 
 
-def join(raw_address: str, *, locale: str, now: datetime) -> None:
-    """Take an address in, pending until it is confirmed; `AddressInvalid` if it can't be mailed.
+class Joining(NamedTuple):
+    """Somebody who wants to join: as typed, the language, and the network they call from."""
 
-    Nothing that the caller could notice depends on whether the address is known: the same
-    statements, one commit and one wake-up in either case. What differs goes by mail.
+    address: str
+    locale: str
+    network: str | None = None
+
+
+class _Able(NamedTuple):
+    """Somebody whom nothing speaks against: who, and which of those who came together."""
+
+    at: int
+    address: policy.Address
+    locale: str
+
+
+def join(joinings: Sequence[Joining], *, now: datetime) -> list[Exception | None]:
+    """Take these in, pending until they confirm; for each why not, or None: then it is committed.
+
+    Nothing that the caller could notice depends on whether an address is known: the same
+    statements, one commit and one wake-up in either case. What differs goes by mail. Not
+    taken in are `AddressInvalid`, which can't be mailed, and `TooMany` of one network.
     """
-    address = policy.canonical_address(raw_address)
-    arrival = arrivals.next_arrivals()
-    cohort_id = select(Cohort.id).where(Cohort.name == DEFAULT_COHORT).scalar_subquery()
-    db.session.execute(
-        insert_unless_known(Entry, Entry.address_key).values(
-            state="pending",
-            cohort_id=cohort_id,
-            address=address.typed,
-            address_key=address.key,
-            mail_to=address.mail_to,
-            locale=locale,
-            arrival=arrival,
-            rank=arrival,
-            joined_at=now,
-        )
+    able, outcomes = _examine(joinings, now=now)
+    for one, outcome in zip(able, _commit(able, now=now), strict=True):
+        outcomes[one.at] = outcome
+    return outcomes
+
+
+def _examine(
+    joinings: Sequence[Joining], *, now: datetime
+) -> tuple[list[_Able], list[Exception | None]]:
+    """Those who may join, and for each of all what speaks against it."""
+    times = limits.knock("joins", [joining.network for joining in joinings], now=now)
+    most = settings().joins_a_minute
+    able: list[_Able] = []
+    refusals: list[Exception | None] = []
+    for at, joining in enumerate(joinings):
+        try:
+            if times[at] > most:
+                raise TooMany("this network joins too often")
+            able.append(_Able(at, policy.canonical_address(joining.address), joining.locale))
+            refusals.append(None)
+        except (AddressInvalid, TooMany) as refusal:
+            refusals.append(refusal)
+    return able, refusals
+
+
+def _commit(able: Sequence[_Able], *, now: datetime) -> list[Exception | None]:
+    """One transaction for all. What nobody foresaw of one row never spoils its neighbours."""
+    if not able:
+        return []
+    try:
+        _take_in(able, now=now)
+    except (DataError, IntegrityError) as error:
+        db.session.rollback()
+        if len(able) == 1:
+            return [error]
+        return [outcome for one in able for outcome in _commit([one], now=now)]
+    wake("mail")
+    return [None] * len(able)
+
+
+def _take_in(able: Sequence[_Able], *, now: datetime) -> None:
+    arrived = list(zip(able, arrivals.of_each(len(able)), strict=True))
+    arrived.sort(key=lambda one: one[0].address.key)  # so that no two of these deadlock
+    statements = _statements(db.engine.dialect.name)
+    rows = statements.new.values(
+        (*one.address, one.locale, arrival, new_nonce(), new_nonce()) for one, arrival in arrived
     )
+    db.session.execute(statements.enter, {**rows, "now": now})
+    db.session.execute(statements.owe, {**rows, **strangers.moments(now)})
+    failpoint("join.before-commit")
+    db.session.commit()
+    failpoint("join.committed")
+
+
+class _Statements(NamedTuple):
+    """What a transaction of joins executes: made once, since making them costs as much."""
+
+    new: Given
+    enter: Insert
+    owe: Insert
+
+
+@cache
+def _statements(dialect: str) -> _Statements:
+    texts = dict.fromkeys(("address", "key", "mail_to", "locale"), Text())
+    new = Given(dialect, "new", **texts, arrival=BigInteger(), nonce=Text(), mail_nonce=Text())
     by_state = case(
-        (Entry.state.in_(("pending", "unconfirmed")), "confirm"),
+        (or_(Entry.state == "pending", Entry.state == "unconfirmed"), "confirm"),
         (Entry.state == "lapsed", "renewal"),
         (Entry.state == "withdrawn", "come_back"),
         else_="standing",
     )
-    owe_within_limits(by_state, Entry.address_key == address.key, like=ASKED_BY_STRANGERS, now=now)
-    failpoint("join.before-commit")
-    db.session.commit()
-    failpoint("join.committed")
-    wake("mail")
+    whom = Entry.address_key == new.c.key
+    owe = strangers.owing(by_state, whom, like=KINDS, nonce=new.c.mail_nonce)
+    return _Statements(new, _entering(new), owe)
 
 
-def owe_within_limits(
-    kind: ColumnElement[str], whom: ColumnElement[bool], *, like: tuple[str, ...], now: datetime
-) -> None:
-    """Owe a mail, in the caller's transaction, unless they had three today or one just now.
-
-    One statement whatever it finds. Removed and suppressed people get none.
-    """
-    recent = (
-        select(func.count())
-        .where(
-            Message.entry_id == Entry.id,
-            Message.kind.in_(like),
-            Message.state != "cancelled",
-        )
-        .correlate(Entry)
-    )
-    today = recent.where(Message.created_at > now - timedelta(days=1)).scalar_subquery()
-    just_now = recent.where(Message.created_at > now - BETWEEN_MAILS).scalar_subquery()
-    priority = case(
-        *[(kind == name, place) for name, place in outbox.PRIORITIES.items()],
-        else_=outbox.LAST_PRIORITY,
-    )
-    chosen = select(
-        kind,
-        priority,
-        Entry.id,
-        literal(now, Message.created_at.type),
-        literal(now, Message.due_at.type),
-    ).where(
-        whom,
-        Entry.state != "removed",
-        Entry.suppressed_at.is_(None),
-        today < MAILS_A_DAY,
-        just_now == 0,
-    )
-    columns: list[Any] = ["kind", "priority", "entry_id", "created_at", "due_at"]
-    db.session.execute(insert(Message).from_select(columns, chosen))
+def _entering(new: Given) -> Insert:
+    """An INSERT of those who aren't known yet."""
+    values = {
+        "state": literal("pending"),
+        "cohort_id": select(Cohort.id).where(Cohort.name == DEFAULT_COHORT).scalar_subquery(),
+        "address": new.c.address,
+        "address_key": new.c.key,
+        "mail_to": new.c.mail_to,
+        "locale": new.c.locale,
+        "nonce": new.c.nonce,
+        "arrival": new.c.arrival,
+        "rank": new.c.arrival,
+        "joined_at": bindparam("now", type_=Entry.joined_at.type),
+    }
+    chosen = select(*values.values()).where(true())  # else SQLite takes ON CONFLICT for a join's
+    found: Insert = insert_unless_known(Entry.__table__, Entry.address_key)
+    return found.from_select(list(values), chosen)
 
 
 def confirm(token: str, *, now: datetime) -> Entry:
@@ -110,7 +160,7 @@ def confirm(token: str, *, now: datetime) -> Entry:
 
 def _confirm(entry: Entry, *, now: datetime) -> None:
     in_time = entry.state == "pending" and policy.confirmed_in_time(entry.confirm_by, now)
-    rank = entry.rank if in_time else arrivals.next_arrivals()
+    rank = entry.rank if in_time else arrivals.next_arrival()
     confirmed = rows_changed(
         update(Entry)
         .where(Entry.id == entry.id, Entry.state == entry.state)

@@ -9,7 +9,7 @@ from sqlalchemy import literal, select, update
 from waitlist import arrivals, links, outbox, policy, projection, seats
 from waitlist.extensions import db, rows_changed
 from waitlist.models import Entry, Invitation, Message, PlaceChange
-from waitlist.signup.joining import owe_within_limits
+from waitlist.signup import strangers
 from waitlist.tokens import Purpose
 from waitlist.wake import wake
 
@@ -19,7 +19,8 @@ MAY_LEAVE = ("pending", "unconfirmed", "waiting", "invited", "lapsed")
 def ask_to_act(token: str, *, now: datetime) -> Entry:
     """Mail the owner of this place a link by which to act, within limits; the entry."""
     entry = links.entry_of(Purpose.PLACE, token)
-    owe_within_limits(literal("act"), Entry.id == entry.id, like=("act",), now=now)
+    owing = strangers.owing(literal("act"), Entry.id == entry.id, like=("act",))
+    db.session.execute(owing, strangers.moments(now))
     db.session.commit()
     wake("mail")
     return entry
@@ -71,7 +72,7 @@ def come_back(token: str, *, now: datetime) -> Entry:
 
 def _come_back(entry: Entry, *, now: datetime) -> None:
     old_place = policy.keeps_place(entry.left_at, entry.confirmed_at, entry.renewals, now)
-    rank = entry.rank if old_place else arrivals.next_arrivals()
+    rank = entry.rank if old_place else arrivals.next_arrival()
     back = rows_changed(
         update(Entry)
         .where(Entry.id == entry.id, Entry.state == "withdrawn")

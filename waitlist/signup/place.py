@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import BigInteger, Select, and_, select
 
-from waitlist import policy, projection
-from waitlist.errors import LineUnavailable
-from waitlist.extensions import db
+from waitlist import links, policy, projection
+from waitlist.errors import LineUnavailable, LinkInvalid
+from waitlist.extensions import db, reading
+from waitlist.line import NOWHERE, Place
 from waitlist.models import Cohort, Entry, Gate, Invitation
+from waitlist.rows import Given
+from waitlist.tokens import Purpose, Ref
 
 
 @dataclass(frozen=True)
@@ -27,30 +32,103 @@ class ShownPlace:
     opens_at: datetime | None
     expires_at: datetime | None
     suppressed: bool
+    locale: str
 
     def as_json(self) -> dict[str, Any]:
         """The place as JSON, times in RFC 3339."""
         return {
             name: value.isoformat() if isinstance(value, datetime) else value
-            for name, value in asdict(self).items()
+            for name, value in vars(self).items()
+            if name != "locale"
         }
 
 
-def of(entry: Entry, *, now: datetime) -> ShownPlace:
-    """Where this person stands now; without the number where Redis can't tell it."""
-    position, length = projection.place_of(entry)
-    cohort = entry.cohort
+class _Seen(NamedTuple):
+    """What SQL and the line say of one person."""
+
+    row: Any
+    place: Place
+
+
+def by_token(token: str, *, now: datetime) -> ShownPlace:
+    """Where the person of this link stands now; without the number where Redis can't tell it.
+
+    `LinkInvalid` if it is nobody's.
+    """
+    [shown] = by_tokens([token], now=now)
+    if isinstance(shown, Exception):
+        raise shown
+    return shown
+
+
+def by_tokens(tokens: Sequence[str], *, now: datetime) -> list[ShownPlace | LinkInvalid]:
+    """The same for many at once, by one reading of SQL and of each line."""
+    refs = [_ref(token) for token in tokens]
+    seen = _read({ref.id for ref in refs if ref is not None})
+    return [
+        _shown(*seen[ref.id], now=now)
+        if ref and ref.id in seen and ref.opens(links.ENTRY_GENERATION, seen[ref.id].row.nonce)
+        else LinkInvalid("this link opens nobody's place")
+        for ref in refs
+    ]
+
+
+def _ref(token: str) -> Ref | None:
+    try:
+        return links.ref_of(Purpose.PLACE, token)
+    except LinkInvalid:
+        return None
+
+
+def _shown(row: Any, place: Place, *, now: datetime) -> ShownPlace:
+    position, length = place
+    closed = row.opens_at is None or row.opens_at > now
     return ShownPlace(
-        state=entry.state,
+        state=row.state,
         position=None if position is None else policy.shown_position(position),
         length=None if length is None else policy.shown_position(length),
         rounded=position is not None and position >= policy.EXACT_BELOW,
-        paused=bool(db.session.scalar(select(Gate.paused))),
-        closed=not cohort.is_open(now),
-        opens_at=cohort.opens_at if not cohort.is_open(now) else None,
-        expires_at=_expires_at(entry),
-        suppressed=entry.suppressed_at is not None,
+        paused=row.paused,
+        closed=closed,
+        opens_at=row.opens_at if closed else None,
+        expires_at=row.expires_at,
+        suppressed=row.suppressed_at is not None,
+        locale=row.locale,
     )
+
+
+def _read(entry_ids: Collection[int]) -> dict[int, _Seen]:
+    with reading():
+        people, asked = _people(db.engine.dialect.name)
+        rows = db.session.execute(people, asked.values((id_,) for id_ in entry_ids)).all()
+    places = projection.places(
+        (row.id, row.cohort, row.line_epoch) for row in rows if row.state == "waiting"
+    )
+    return {row.id: _Seen(row, places.get(row.id, NOWHERE)) for row in rows}
+
+
+@cache
+def _people(dialect: str) -> tuple[Select[Any], Given]:
+    asked = Given(dialect, "asked", id=BigInteger())
+    its_open_one = and_(Invitation.entry_id == Entry.id, Invitation.state == "open")
+    people = (
+        select(
+            Entry.id,
+            Entry.nonce,
+            Entry.state,
+            Entry.locale,
+            Entry.suppressed_at,
+            Cohort.name.label("cohort"),
+            Cohort.line_epoch,
+            Cohort.opens_at,
+            Invitation.expires_at,
+            select(Gate.paused).scalar_subquery().label("paused"),
+        )
+        .join(Cohort, Cohort.id == Entry.cohort_id)
+        .outerjoin(Invitation, its_open_one)
+        .where(Entry.id.in_(select(asked.c.id)))
+    )
+    return people, asked
 
 
 def public_figures() -> dict[str, Any]:
@@ -62,11 +140,3 @@ def public_figures() -> dict[str, Any]:
     except LineUnavailable:
         return {"waiting": None, "paused": paused}
     return {"waiting": policy.shown_position(waiting), "paused": paused}
-
-
-def _expires_at(entry: Entry) -> datetime | None:
-    return db.session.scalar(
-        select(Invitation.expires_at).where(
-            Invitation.entry_id == entry.id, Invitation.state == "open"
-        )
-    )

@@ -68,7 +68,7 @@ def number(run: Import) -> None:
     )
     refresh_statistics("import_rows")
     people = count(run, ImportRow.place.is_not(None))
-    run.first_arrival = arrivals.next_arrivals(people) if people else None
+    run.first_arrival = arrivals.next_block(people) if people else None
     run.state = "entering"
     db.session.commit()
 

@@ -14,9 +14,11 @@ from werkzeug.exceptions import HTTPException
 
 from waitlist import errors
 from waitlist.web import asked, words
+from waitlist.web.said import Said, alike
 
 log = structlog.get_logger()
-RETRY_AFTER = "2"  # seconds
+RETRY_AFTER = {429: "60", 503: "2"}  # seconds
+SOON = "2"  # seconds
 
 
 class Problem(NamedTuple):
@@ -71,6 +73,18 @@ PROBLEMS: dict[type[Exception], Problem] = {
         _("We’re still working on it"),
         _("Another attempt is under way. Please try again in a moment: you can’t lose your place."),
     ),
+    errors.TooMany: Problem(
+        429,
+        "too-many",
+        _("Please wait a minute"),
+        _("Very many join from your network just now. Please try again in a minute."),
+    ),
+    errors.Busy: Problem(
+        503,
+        "busy",
+        _("Very many people are coming just now"),
+        _("More than we can answer at once. Please send it again in a few seconds."),
+    ),
     OperationalError: Problem(
         503,
         "unavailable",
@@ -79,6 +93,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     ),
 }
 PROBLEMS[InterfaceError] = PROBLEMS[PoolTimeout] = PROBLEMS[OperationalError]
+SAID_TO_ALL = (errors.Busy, errors.TooMany, OperationalError, InterfaceError, PoolTimeout)
 
 CLOSED = {
     "expired": Problem(
@@ -144,18 +159,30 @@ def answer(problem: Problem, **more: Any) -> Response:
 
 
 def _finish(response: Response) -> Response:
-    if response.status_code == 503 or response.status_code == 429:
-        response.headers["Retry-After"] = RETRY_AFTER
+    if response.status_code in RETRY_AFTER:
+        response.headers["Retry-After"] = RETRY_AFTER[response.status_code]
     return response
 
 
-def _refused(error: Exception) -> Response:
+def said(error: Exception, language: str, wants_json: bool) -> Said:
+    """The same for one of `SAID_TO_ALL`, whose words don't depend on who hears them."""
+    problem = _problem(error)
+    return alike(
+        lambda: answer(problem), name=problem.type, language=language, wants_json=wants_json
+    )
+
+
+def _problem(error: Exception) -> Problem:
     problem = next(PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS)
-    if problem.status == 503:
+    if problem.type == "unavailable":
         log.error("unavailable", error=type(error).__name__)
-    response = answer(problem, **_more(error))
+    return problem
+
+
+def _refused(error: Exception) -> Response:
+    response = answer(_problem(error), **_more(error))
     if isinstance(error, errors.InProgress):
-        response.headers["Retry-After"] = RETRY_AFTER
+        response.headers["Retry-After"] = SOON
     return response
 
 

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import Any
 
-from flask import Blueprint, jsonify, make_response, redirect, render_template, url_for
+from flask import Blueprint, Response, jsonify, make_response, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
-from flask_babel import get_locale, gettext
+from flask_babel import gettext
 
 from waitlist import links, policy
-from waitlist.config import LOCALES
 from waitlist.errors import AddressInvalid, FieldsInvalid, LinkOver
 from waitlist.models import Entry
 from waitlist.signup import joining, leaving, place
 from waitlist.tokens import Purpose
-from waitlist.web import asked, errors, words
+from waitlist.web import asked, errors, hot, words
+from waitlist.web.said import Said
 
 bp = Blueprint("public", __name__)
-LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})?")  # of RFC 5646, the usual ones
 
 
 @bp.get("/")
@@ -34,21 +31,16 @@ def home() -> ResponseReturnValue:
 @bp.post("/join")
 def join() -> ResponseReturnValue:
     """Join the line: 202 and the same words whatever is known of the address."""
-    fields = asked.fields()
-    address = fields.get("address")
-    try:
-        joining.join(
-            address if isinstance(address, str) else "", locale=_language(fields), now=asked.now()
-        )
-    except AddressInvalid:
-        reasons = {"address": "address" if address else "missing"}
-        if asked.wants_json():
-            problem = errors.PROBLEMS[AddressInvalid]
-            return errors.answer(problem, errors=words.field_errors(reasons))
-        return _join_page({"address": address or ""}, words.sentences(reasons)), 422
-    if asked.wants_json():
-        return jsonify(message=gettext("You’re in line once you confirm. Check your mail.")), 202
-    return render_template("public/check_mail.html"), 202
+    this = asked.this()
+    [said] = hot.join([this])
+    if not isinstance(said, AddressInvalid):
+        return _response(said)
+    address = this.fields.get("address")
+    reasons = {"address": "address" if address else "missing"}
+    if this.wants_json:
+        problem = errors.PROBLEMS[AddressInvalid]
+        return errors.answer(problem, errors=words.field_errors(reasons))
+    return _join_page({"address": address or ""}, words.sentences(reasons)), 422
 
 
 @bp.get("/confirm/<token>")
@@ -75,11 +67,11 @@ def line() -> ResponseReturnValue:
 @bp.get("/place/<token>")
 def place_page(token: str) -> ResponseReturnValue:
     """Where somebody stands, by the one function that rounds it."""
-    entry = links.entry_of(Purpose.PLACE, token)
-    asked.speak_to(entry.locale)
-    shown = place.of(entry, now=asked.now())
     if asked.wants_json():
-        return jsonify(shown.as_json())
+        [said] = hot.place_of([(token, asked.this())])
+        return _response(said)
+    shown = place.by_token(token, now=asked.now())
+    asked.speak_to(shown.locale)
     return render_template("public/place.html", token=token, place=shown)
 
 
@@ -136,6 +128,12 @@ def come_back(token: str) -> ResponseReturnValue:
     return _to_place(leaving.come_back(token, now=asked.now()))
 
 
+def _response(said: Said | Exception) -> Response:
+    if isinstance(said, Exception):
+        raise said
+    return said.response()
+
+
 def _to_place(entry: Entry) -> ResponseReturnValue:
     where = url_for("public.place_page", token=links.entry_token(Purpose.PLACE, entry))
     return jsonify(place=where) if asked.wants_json() else redirect(where, 303)
@@ -148,10 +146,3 @@ def _join_page(form: Mapping[str, str], errors: Mapping[str, str]) -> str:
 
 def _act_page(token: str, errors: Mapping[str, str]) -> str:
     return render_template("public/act.html", token=token, word=words.leave_word(), errors=errors)
-
-
-def _language(fields: Mapping[str, Any]) -> str:
-    wanted = fields.get("lang") or fields.get("locale")
-    if isinstance(wanted, str) and LANGUAGE_TAG.fullmatch(wanted):
-        return wanted
-    return str(get_locale() or LOCALES[0])

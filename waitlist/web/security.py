@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from contextlib import ExitStack
 from urllib.parse import urlsplit
 
@@ -13,6 +14,12 @@ CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+HEADERS = {
+    "Content-Security-Policy": CSP,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -21,7 +28,7 @@ def init_app(app: Flask) -> None:
     app.before_request(_read_only)
     app.teardown_request(_end_reading)
     app.before_request(_refuse_cross_site)
-    app.after_request(_headers)
+    app.after_request(head)
 
 
 def _read_only() -> None:
@@ -37,30 +44,36 @@ def _end_reading(_error: BaseException | None) -> None:
 
 
 def _refuse_cross_site() -> None:
-    """Refuse a POST that says it comes from another site.
-
-    Only what says so: old browsers and in-app views send nothing or `null`, and must get
-    through. The API has no cookies to borrow, so other sites' servers may call it.
-    """
+    """The API has no cookies to borrow, so other sites' servers may call it."""
     if request.method in SAFE_METHODS or request.path.startswith("/api/"):
         return
-    if request.headers.get("Sec-Fetch-Site") == "cross-site":
-        abort(403)
-    origin = request.headers.get("Origin", "null")
-    if origin != "null" and _host(origin) not in (request.host, _host(settings().public_url)):
+    headers = request.headers
+    ours = (request.host, host_of(settings().public_url))
+    if is_foreign(headers.get("Sec-Fetch-Site"), headers.get("Origin"), ours):
         abort(403)
 
 
-def _host(url: str) -> str:
+def is_foreign(fetch_site: str | None, origin: str | None, ours: Container[str]) -> bool:
+    """Whether a POST says that it comes from another site.
+
+    Only what says so: old browsers and in-app views send nothing or `null`, and must get
+    through.
+    """
+    if fetch_site == "cross-site":
+        return True
+    return origin not in (None, "null") and host_of(str(origin)) not in ours
+
+
+def host_of(url: str) -> str:
+    """The host and port of a web address; empty if it has none."""
     try:
         return urlsplit(url).netloc
     except ValueError:
         return ""
 
 
-def _headers(response: Response) -> Response:
-    response.headers.setdefault("Content-Security-Policy", CSP)
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    response.headers.setdefault("Referrer-Policy", "same-origin")
-    response.headers.setdefault("Cache-Control", "no-store")
+def head(response: Response) -> Response:
+    """The response with the headers that every answer has."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
     return response

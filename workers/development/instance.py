@@ -36,6 +36,8 @@ REPLACEABLE = (  # given in the environment, these are noted for the commands ru
     "CONFIRM_WITHIN",
     "INVITE_WITHIN",
     "PROXY_HOPS",
+    "JOINS_A_MINUTE",
+    "WEB_THREADS",
 )
 
 

@@ -43,9 +43,9 @@ def redis_command(folder: Path, socket: Path, *, keep: bool) -> list[str]:
 
 def web_command(port: int) -> list[str]:
     """The web server: one process, since SQLite has one writer."""
-    options = "--interface wsgi --workers 1 --blocking-threads 16 --no-ws --log-level warning"
+    options = "--interface asginl --loop uvloop --workers 1 --no-ws --log-level warning"
     address = ["--host", HOST, "--port", str(port)]
-    return [sys.executable, "-m", "granian", *options.split(), *address, "wsgi:app"]
+    return [sys.executable, "-m", "granian", *options.split(), *address, "waitlist.asgi:app"]
 
 
 def worker_commands() -> dict[str, list[str]]:
