@@ -17,6 +17,7 @@ from pathlib import Path
 import flask_migrate
 import pytest
 import time_machine
+from a2wsgi import ASGIMiddleware
 from flask import Flask
 from redis import Redis
 from sqlalchemy import make_url
@@ -27,6 +28,7 @@ from tests.visitors import Browser, Operator
 from waitlist import create_app, delivery, projection
 from waitlist.config import Settings
 from waitlist.extensions import db
+from waitlist.web.lane import Lane
 
 POSTGRES = os.environ.get("TEST_DATABASE") == "postgres"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)  # when the cohort `general` opened
@@ -126,9 +128,11 @@ def app(make_app: MakeApp) -> Iterator[Flask]:
         yield app
 
 
-@pytest.fixture
-def client(app: Flask) -> Browser:
-    """A visitor, whose requests run in contexts of their own, as in production."""
+@pytest.fixture(params=["lane", "flask"])
+def client(request: pytest.FixtureRequest, app: Flask) -> Browser:
+    """A visitor, whose requests run in contexts of their own; by the express lane and without."""
+    if request.param == "lane":
+        app.wsgi_app = ASGIMiddleware(Lane(app))  # type: ignore[method-assign, arg-type, assignment]
     return Browser(app)
 
 

@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sysconfig
 import tempfile
@@ -88,6 +89,22 @@ def drop_database(url: str) -> None:
     name = make_url(url).database
     server = make_url(url).set(database="postgres").render_as_string(False)
     _command(server, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@contextlib.contextmanager
+def locked(url: str) -> Iterator[None]:
+    """Somebody else holds the locks that every join needs."""
+    if url.startswith("postgresql"):
+        plain = make_url(url).set(drivername="postgresql").render_as_string(False)
+        with psycopg.connect(plain) as connection:
+            connection.execute("LOCK TABLE entries, registrations IN ACCESS EXCLUSIVE MODE")
+            yield
+        return
+    with contextlib.closing(
+        sqlite3.connect(make_url(url).database or "", isolation_level=None)
+    ) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
 
 
 class Received(EmailMessage):

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import psycopg
 import pytest
 from flask import Flask
 from redis import Redis
-from sqlalchemy import make_url, select
+from sqlalchemy import select
 
 from tests import people, servers, tables
 from tests.conftest import POSTGRES, Deliver, MakeApp
@@ -162,20 +160,6 @@ def _stopped(client: Redis) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-@contextmanager
-def _locked(url: str) -> Iterator[None]:
-    """Somebody else holds the locks that every join needs."""
-    if POSTGRES:
-        plain = make_url(url).set(drivername="postgresql").render_as_string(False)
-        with psycopg.connect(plain) as connection:
-            connection.execute("LOCK TABLE entries, registrations IN ACCESS EXCLUSIVE MODE")
-            yield
-        return
-    with closing(sqlite3.connect(make_url(url).database or "", isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-
-
 @pytest.mark.parametrize(
     "accept,content_type",
     [("text/html", "text/html"), ("application/json", "application/problem+json")],
@@ -191,7 +175,7 @@ def test_while_sql_is_locked_a_join_is_told_to_try_again(
     """P15."""
     monkeypatch.setattr(extensions, "LOCK_WAIT", 0.2)
     browser = Browser(make_app())
-    with _locked(database_url):
+    with servers.locked(database_url):
         answer = browser.post("/join", data={"address": ALICE}, headers={"Accept": accept})
     assert answer.status_code == 503
     assert int(answer.headers["Retry-After"]) > 0

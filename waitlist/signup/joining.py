@@ -89,11 +89,13 @@ def _commit(able: Sequence[_Able], *, now: datetime) -> list[Exception | None]:
 
 
 def _take_in(able: Sequence[_Able], *, now: datetime) -> None:
-    arrived = list(zip(able, arrivals.of_each(len(able)), strict=True))
-    arrived.sort(key=lambda one: one[0].address.key)  # so that no two of these deadlock
+    once = {one.address.key: one for one in reversed(able)}  # of one address the first counts
+    arrived = zip(able, arrivals.of_each(len(able)), strict=True)
+    new = [(one, arrival) for one, arrival in arrived if once[one.address.key] is one]
+    new.sort(key=lambda pair: pair[0].address.key)  # so that no two of these deadlock
     statements = _statements(db.engine.dialect.name)
     rows = statements.new.values(
-        (*one.address, one.locale, arrival, new_nonce(), new_nonce()) for one, arrival in arrived
+        (*one.address, one.locale, arrival, new_nonce(), new_nonce()) for one, arrival in new
     )
     db.session.execute(statements.enter, {**rows, "now": now})
     db.session.execute(statements.owe, {**rows, **strangers.moments(now)})

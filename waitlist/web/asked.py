@@ -22,6 +22,7 @@ FORM = "application/x-www-form-urlencoded"
 JSON = ("application/json", "application/problem+json")
 PAGE = "text/html"
 MOST_FIELDS = 50
+MOST_BYTES = 4096  # of a plain form
 
 
 class Asked(NamedTuple):
@@ -50,7 +51,8 @@ def plainly(scope: Mapping[str, Any], body: bytes, settings: Settings) -> Asked 
     headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
     kind = headers.get(b"content-type", "")
     sent = _fields(kind, body) if body else {}
-    if sent is None or scope["query_string"] or len(headers) < len(scope["headers"]):
+    repeated = len(headers) < len(scope["headers"])
+    if sent is None or scope["query_string"] or repeated or len(body) > MOST_BYTES:
         return None
     ours = (headers.get(b"host", ""), security.host_of(settings.public_url))
     if security.is_foreign(headers.get(b"sec-fetch-site"), headers.get(b"origin"), ours):

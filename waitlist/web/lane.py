@@ -46,7 +46,7 @@ class Lane:
     """An ASGI app before a Flask app."""
 
     def __init__(self, app: Flask) -> None:
-        self._app = app
+        self._app, self._wsgi = app, app.wsgi_app
         self._settings: Settings = app.config["SETTINGS"]
         self._for_flask = ThreadPoolExecutor(self._settings.web_threads, "flask")
         self._hot_in_flask = 0
@@ -122,7 +122,7 @@ class Lane:
         return said
 
     def _flask(self, environ: Any) -> Response:
-        return Response.from_app(self._app.wsgi_app, environ, buffered=True)
+        return Response.from_app(self._wsgi, environ, buffered=True)
 
     def _refusal(self, error: Exception, asked: Asked) -> Said:
         with self._app.app_context():
