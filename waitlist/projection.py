@@ -10,13 +10,13 @@ from __future__ import annotations
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import structlog
-from sqlalchemy import ColumnElement, and_, case, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, insert, literal, or_, select, true, update
 
 from waitlist import extensions
 from waitlist import line as lines
@@ -25,6 +25,7 @@ from waitlist.extensions import db, reading
 from waitlist.failpoints import failpoint
 from waitlist.line import Change, Head, Line, Place
 from waitlist.models import Cohort, Entry, Gate, LineChange
+from waitlist.rows import ids
 
 log = structlog.get_logger()
 BATCH = 1_000
@@ -48,14 +49,14 @@ def in_line() -> ColumnElement[bool]:
 
 def note(cohort_id: int, entry_ids: Iterable[int]) -> None:
     """Leave a note of each person's change, in the caller's transaction."""
-    notes = [{"cohort_id": cohort_id, "entry_id": entry_id} for entry_id in entry_ids]
-    if notes:
-        db.session.execute(insert(LineChange), notes)
+    people = ids(entry_ids).add_columns(literal(cohort_id))
+    noting = insert(LineChange.__table__).from_select(["entry_id", "cohort_id"], people)
+    db.session.execute(noting)
 
 
 def note_people(entry_ids: Iterable[int]) -> None:
     """Leave a note of each person's change in the line where they are now, likewise."""
-    theirs = select(Entry.cohort_id, Entry.id).where(Entry.id.in_(sorted(entry_ids)))
+    theirs = select(Entry.cohort_id, Entry.id).where(Entry.id.in_(ids(entry_ids)))
     db.session.execute(insert(LineChange).from_select(["cohort_id", "entry_id"], theirs))
 
 
@@ -105,7 +106,7 @@ def catch_up(cohort_id: int) -> None:
         if not noted:
             return
         line.apply(changes, read_at=read_at)
-        db.session.execute(delete(LineChange).where(LineChange.id.in_(noted)))
+        db.session.execute(delete(LineChange.__table__).where(LineChange.id.in_(ids(noted))))
         db.session.commit()
         if len(noted) < BATCH:
             return
@@ -150,9 +151,8 @@ def rebuild(cohort_id: int) -> int:
     db.session.commit()
     line = Line(extensions.redis(), name, epoch)
     filling = line.fresh()
-    heads = _truth(cohort_id)
-    while batch := list(islice(heads, BATCH)):
-        filling.fill(batch)
+    for page in _pages(cohort_id):
+        filling.fill(page)
     failpoint("rebuild.filled")
     _apply_notes(cohort_id, filling)
     failpoint("rebuild.before-swap")
@@ -227,23 +227,27 @@ def _read_notes(cohort_id: int, *, after: int = 0) -> tuple[list[int], list[Chan
 
 
 def _truth(cohort_id: int) -> Iterator[Head]:
-    """Who stands in the line by SQL, front first, a page at a time."""
-    after = None
+    """Who stands in the line by SQL, front first."""
+    return (Head(*row) for page in _pages(cohort_id) for row in page)
+
+
+def _pages(cohort_id: int) -> Iterator[Sequence[tuple[int, int]]]:
+    """The same (entry, rank) a page at a time."""
+    people = Entry.__table__.c  # plain columns: the session's own take as long as all the rest
+    after: ColumnElement[bool] = true()
     while True:
         page = (
-            select(Entry.rank, Entry.id)
-            .where(Entry.cohort_id == cohort_id, in_line())
-            .order_by(Entry.rank, Entry.id)
+            select(people.id, people.rank)
+            .where(people.cohort_id == cohort_id, in_line(), after)
+            .order_by(people.rank, people.id)
             .limit(lines.PAGE)
         )
-        if after is not None:
-            page = page.where(_after(*after))
         with reading():
             rows = db.session.execute(page).all()
-        yield from (Head(entry_id, rank) for rank, entry_id in rows)
+        yield cast(Sequence[tuple[int, int]], rows)
         if len(rows) < lines.PAGE:
             return
-        after = tuple(rows[-1])
+        after = _after(rows[-1].rank, rows[-1].id)
 
 
 def _after(rank: int, entry_id: int) -> ColumnElement[bool]:

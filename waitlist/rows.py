@@ -13,8 +13,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     FromClause,
+    Select,
     Text,
     bindparam,
     column,
@@ -65,6 +67,12 @@ def given(rows: Iterable[Row], **columns: TypeEngine[Any]) -> FromClause:
         literal([row[at] for row in rows], ARRAY(kind)) for at, kind in enumerate(columns.values())
     ]
     return _array_table("given", columns, arrays)
+
+
+def ids(numbers: Iterable[int]) -> Select[tuple[int]]:
+    """A selection of these, for `IN`, however many they are."""
+    found: Select[tuple[int]] = select(given(((one,) for one in numbers), id=BigInteger()).c.id)
+    return found
 
 
 def _json_table(

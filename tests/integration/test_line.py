@@ -286,3 +286,13 @@ def _at(moment: str, monkeypatch: pytest.MonkeyPatch, act: Callable[[], object])
             act()
 
     monkeypatch.setattr(projection, "failpoint", failpoint)
+
+
+def test_a_line_of_another_encoding_is_rebuilt(app: Flask, redis: Redis, now: datetime) -> None:
+    entry = people.wait_in_line(ALICE, now=now)
+    epoch = db.session.scalar(select(Cohort.line_epoch).where(Cohort.id == entry.cohort_id))
+    redis.delete("{waitlist:general}:line")
+    redis.zadd("{waitlist:general}:line", {f"{entry.id:010d}": 1})
+    redis.set("{waitlist:general}:epoch", epoch or "")
+    projection.require_valid()
+    assert tables.line_in_redis(redis) == tables.line_in_sql()

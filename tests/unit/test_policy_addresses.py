@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from email_validator import EmailNotValidError, validate_email
+from hypothesis import given
+from hypothesis import strategies as st
 
 from waitlist import policy
 from waitlist.errors import AddressInvalid
@@ -155,3 +158,49 @@ def test_proposed_handles_are_free_and_of_the_right_form() -> None:
     assert len(found) == 3
     assert not set(found) & set(taken)
     assert all(policy.handle_reason(handle) is None for handle in found)
+
+
+LOCAL = st.text(st.sampled_from("aZ09._+-'\"@ !#é\\"), max_size=70)
+DOMAIN = st.text(st.sampled_from("aZ0.-_é[]"), max_size=20)
+
+
+@given(LOCAL, st.one_of(DOMAIN, st.sampled_from(["example.com", "FAß.de", "a." + "b" * 63])))
+def test_an_address_is_what_the_library_makes_of_it(local: str, domain: str) -> None:
+    typed = f"{local}@{domain}"
+    try:
+        checked = validate_email(
+            typed.strip(), check_deliverability=False, allow_smtputf8=False, strict=True
+        )
+    except EmailNotValidError:
+        with pytest.raises(AddressInvalid):
+            policy.canonical_address(typed)
+        return
+    found = policy.canonical_address(typed)
+    assert found.mail_to == f"{checked.local_part}@{checked.ascii_domain.lower()}"
+    assert found.key == f"{checked.local_part.lower()}@{checked.ascii_domain.lower()}"
+
+
+def test_an_address_is_as_long_as_rfc_5321_lets_it_be() -> None:
+    domain = ".".join(["d" * 63, "d" * 63, "d" * 55, "com"])
+    assert policy.canonical_address(f"{'l' * 64}@{domain}").key.startswith("l")
+    for typed in (f"{'l' * 65}@{domain}", f"{'l' * 64}@d{domain}"):
+        with pytest.raises(AddressInvalid):
+            policy.canonical_address(typed)
+
+
+@pytest.mark.parametrize(
+    "client,counted",
+    [
+        ("198.51.100.7", "198.51.100.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::"),
+        ("::ffff:198.51.100.7", "198.51.100.7"),
+        ("unix:", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_network_is_an_ipv4_address_or_the_64_of_an_ipv6_one(
+    client: str | None, counted: str | None
+) -> None:
+    assert policy.network(client) == counted

@@ -12,18 +12,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import BigInteger, Text, insert, literal, select, update
 
-from waitlist import audit, cohorts, outbox, policy, projection, seats
+from waitlist import audit, cohorts, outbox, policy, projection, rows, seats
 from waitlist.errors import LineUnavailable, ValueRefused
 from waitlist.extensions import db, reading, settings
 from waitlist.failpoints import failpoint
 from waitlist.line import Head
-from waitlist.models import Cohort, Entry, Gate, Invitation, Wave
+from waitlist.models import Cohort, Entry, Gate, Invitation, Wave, new_nonce
 from waitlist.policy import Budget, Claim
 from waitlist.wake import wake
 
-ROUND = 1_000  # people admitted in one transaction
+ROUND = 2_000  # people admitted in one transaction
 MOST_ASKED = 1_000_000
 MOST_IN_VAIN = 3  # rounds in a row that wanted people and found none of them waiting
 
@@ -201,14 +201,18 @@ def _take(cohort_id: int, heads: Iterable[Head]) -> list[int]:
     ranks = {head.entry_id: head.rank for head in heads}
     standing = db.session.execute(
         select(Entry.id, Entry.rank)
-        .where(Entry.id.in_(ranks), Entry.cohort_id == cohort_id, projection.in_line())
+        .where(
+            Entry.id.in_(rows.ids(ranks)),
+            Entry.cohort_id + 0 == cohort_id,  # else SQLite walks the whole line by its index
+            projection.in_line(),
+        )
         .order_by(Entry.id)
         .with_for_update()
     )
     able = [entry_id for entry_id, rank in standing if ranks[entry_id] == rank]
     taken = db.session.scalars(
         update(Entry)
-        .where(Entry.id.in_(able), Entry.state == "waiting")
+        .where(Entry.id.in_(rows.ids(able)), Entry.state == "waiting")
         .values(state="invited")
         .returning(Entry.id)
         .execution_options(synchronize_session=False)
@@ -223,13 +227,15 @@ def _invite(
 ) -> None:
     """Invitations, seats and owed mails of one round, in its transaction."""
     wave_id = _wave(outcome, sum(map(len, taken.values())), actor=actor, reason=reason, now=now)
-    rows = [
-        {"entry_id": entry_id, "cohort_id": cohort_id, "wave_id": wave_id, "created_at": now}
-        for cohort_id, ids in taken.items()
-        for entry_id in ids
+    people = [
+        (entry_id, cohort_id, new_nonce()) for cohort_id, ids in taken.items() for entry_id in ids
     ]
+    new = rows.given(people, entry_id=BigInteger(), cohort_id=BigInteger(), nonce=Text())
+    named = [*new.c, literal(wave_id), literal(now, Invitation.created_at.type)]
     invited = db.session.execute(
-        insert(Invitation).returning(Invitation.entry_id, Invitation.id), rows
+        insert(Invitation.__table__)
+        .from_select([*new.c.keys(), "wave_id", "created_at"], select(*named))
+        .returning(Invitation.entry_id, Invitation.id)
     ).all()
     by_entry = dict(invited)
     entry_ids = [entry_id for ids in taken.values() for entry_id in ids]
