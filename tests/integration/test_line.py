@@ -19,7 +19,7 @@ from waitlist.admission import waves
 from waitlist.errors import LineUnavailable
 from waitlist.extensions import db
 from waitlist.line import Change
-from waitlist.models import Entry, Gate, LineChange, PlaceChange
+from waitlist.models import Cohort, Entry, Gate, LineChange, PlaceChange
 from waitlist.signup import leaving
 from waitlist.signup import people as moving
 from waitlist.tokens import Purpose
@@ -289,7 +289,7 @@ def _at(moment: str, monkeypatch: pytest.MonkeyPatch, act: Callable[[], object])
 
 
 def test_a_line_of_another_encoding_is_rebuilt(app: Flask, redis: Redis, now: datetime) -> None:
-    entry = people.wait_in_line(ALICE, now=now)
+    entry = people.wait_in_line("alice@example.org", now=now)
     epoch = db.session.scalar(select(Cohort.line_epoch).where(Cohort.id == entry.cohort_id))
     redis.delete("{waitlist:general}:line")
     redis.zadd("{waitlist:general}:line", {f"{entry.id:010d}": 1})
