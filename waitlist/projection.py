@@ -28,7 +28,7 @@ from waitlist.models import Cohort, Entry, Gate, LineChange
 from waitlist.rows import ids
 
 log = structlog.get_logger()
-BATCH = 1_000
+BATCH = 2_000
 MOST_REPORTED = 1_000
 CHECKS = 3
 BETWEEN_CHECKS = 0.5  # seconds

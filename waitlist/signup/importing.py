@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, func, insert, literal, select, update
 
 from waitlist import audit, cohorts, projection, seats
 from waitlist.errors import FileRefused, ValueRefused
@@ -180,9 +180,8 @@ def _insert_people(run: Import, batch: ColumnElement[bool], *, now: datetime) ->
     mine = and_(Entry.address_key == ImportRow.address_key, Entry.import_id == run.id)
     entered = select(literal(run.cohort_id), Entry.id).join(ImportRow, mine).where(batch)
     db.session.execute(insert(LineChange).from_select(["cohort_id", "entry_id"], entered))
-    accepted = and_(batch, select(Entry.id).where(mine).exists())
-    staging.change(run, accepted, outcome="accepted")
-    staging.change(run, batch, outcome="duplicate")  # joined by themselves meanwhile
+    is_in = select(Entry.id).where(mine).exists()  # the others joined by themselves meanwhile
+    staging.change(run, batch, outcome=case((is_in, "accepted"), else_="duplicate"))
 
 
 def _upgrade(run: Import, *, now: datetime) -> None:
