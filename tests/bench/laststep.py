@@ -48,15 +48,15 @@ def last_step_flood(stand: Stand) -> Row:
     connections = FLOOD * stand.peak(big).connections
     ready = _forms(stand, big, int(2 * stand.scale.runs * seconds * INVITEES / EVERY) + 100)
     quiet, flooded, pauses = [], [], []
-    for _ in range(stand.scale.runs):
-        quiet.append(_complete_all(big, ready, seconds))
-        flood = wrk.start_joins(big.url, connections=connections, seconds=0)
-        time.sleep(FLOODED)
-        with ThreadPoolExecutor(1) as operator:
-            pausing = operator.submit(_pause, big)
-            flooded.append(_complete_all(big, ready, seconds))
-            pauses.append(pausing.result())
-        wrk.finish(flood)
+    try:
+        for run in range(stand.scale.runs):
+            quiet.append(_complete_all(big, ready, seconds))
+            with wrk.joining(big.url, connections=connections), ThreadPoolExecutor(1) as operator:
+                time.sleep(FLOODED)
+                pausing = [operator.submit(_pause, big)] if run < stand.scale.pauses else []
+                flooded.append(_complete_all(big, ready, seconds))
+                pauses += [paused.result() for paused in pausing]
+    finally:
         big.flask("gate", "resume")
     pairs = [Pair(with_.p99, without.p99) for with_, without in zip(flooded, quiet, strict=True)]
     more = _told(flooded, pauses) | {"connections": connections}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
@@ -12,7 +13,7 @@ from tests.bench.service import Service, service
 from tests.bench.stand import Stand
 
 WAVE = 1_000  # people of the admission whose cost must be flat
-LEAVERS = 2_000
+LEAVERS = 1_500  # at most, in a run
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 
 Costs = dict[str, dict[int, list[float]]]
@@ -24,11 +25,11 @@ def flat(stand: Stand) -> Row:
     costs: Costs = {
         what: {size: [] for size in sizes} for what in ("join", "place", "admission", "leaving")
     }
-    for size in sizes:
-        stand.at(size).places()
-    for _ in range(stand.scale.runs):
+    leavers = {size: _leavers(stand.at(size), stand.scale.runs * LEAVERS) for size in sizes}
+    for run in range(stand.scale.runs):
         for size in sizes:
-            for what, cost in _costs(stand, stand.at(size)).items():
+            theirs = leavers[size][run * LEAVERS : (run + 1) * LEAVERS]
+            for what, cost in _costs(stand, stand.at(size), theirs).items():
                 costs[what][size].append(cost)
     curve = {what: {size: median(at[size]) for size in sizes} for what, at in costs.items()}
     bound = [what for what in costs if what != "leaving"]
@@ -40,11 +41,9 @@ def flat(stand: Stand) -> Row:
     return compared("flat", pairs, size=sizes[-1], worst=worst, curve=curve)
 
 
-def _costs(stand: Stand, one: Service) -> dict[str, float]:
+def _costs(stand: Stand, one: Service, leavers: Sequence[str]) -> dict[str, float]:
     """Milliseconds of each at this size."""
     seconds = max(0.6, stand.scale.seconds / 2)
-    people.let_leave(one.engine, LEAVERS)
-    leavers = one.paths("leavers", LEAVERS)
     lines = [f'POST\t{path}\t{{"word": "LEAVE"}}' for path in leavers]
     folder = stand.folder
     return {
@@ -53,6 +52,12 @@ def _costs(stand: Stand, one: Service) -> dict[str, float]:
         "admission": 1000 * one.inside("admit", WAVE).seconds,
         "leaving": wrk.ask(one.url, lines, folder, connections=1, seconds=seconds).p50,
     }
+
+
+def _leavers(one: Service, wanted: int) -> list[str]:
+    """Paths by which so many people at the end of the line may leave."""
+    people.let_leave(one.engine, wanted)
+    return one.paths("leavers", wanted)
 
 
 def rebuild(stand: Stand) -> Row:

@@ -20,6 +20,7 @@ class Scale:
     postgres_people: int
     wave: int
     file_rows: int
+    pauses: int = RUNS  # of the gate, beside the flood
     runs: int = RUNS
 
     @property
@@ -28,7 +29,7 @@ class Scale:
         return self.sizes[-1]
 
 
-QUICK = Scale("quick", (10**4, 10**5), 0.6, 0.6, (16, 64), 10**4, 3_000, 10_000)
+QUICK = Scale("quick", (10**4, 10**5), 0.6, 0.6, (16, 64), 10**4, 3_000, 10_000, 1)
 DEFAULT = Scale(
     "default", (10**4, 10**5, 10**6), 4, 3, (8, 16, 32, 64, 128), 10**5, 10_000, 200_000
 )

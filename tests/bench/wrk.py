@@ -11,7 +11,8 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,17 +53,17 @@ def join(
     url: str, *, connections: int, seconds: float, rate: float = 0.0, wants: str = "page"
 ) -> Load:
     """New people who join, as many as are answered or `rate` a second."""
-    return finish(
-        start_joins(url, connections=connections, seconds=seconds, rate=rate, wants=wants)
-    )
+    return _finish(_start_joins(url, connections, seconds, rate, wants))
 
 
-def start_joins(
-    url: str, *, connections: int, seconds: float, rate: float = 0.0, wants: str = "page"
-) -> Flood:
-    """The same in the background, until `finish`."""
-    word = _base36(RUN * 1000 + next(_runs))
-    return _start(url, "join.lua", [word, wants], connections, seconds, rate)
+@contextmanager
+def joining(url: str, *, connections: int) -> Iterator[None]:
+    """New people join all the while, as many as are answered."""
+    flood = _start_joins(url, connections, 0, 0, "page")
+    try:
+        yield
+    finally:
+        _finish(flood)
 
 
 def ask(
@@ -78,7 +79,7 @@ def ask(
     path = folder / f"requests-{next(_runs)}.tsv"
     path.write_text("".join(f"{line}\n" for line in lines))
     words = [str(path), str(_threads(connections))]
-    return finish(_start(url, "requests.lua", words, connections, seconds, rate))
+    return _finish(_start(url, "requests.lua", words, connections, seconds, rate))
 
 
 def get(
@@ -97,28 +98,33 @@ def get(
 
 
 @dataclass(frozen=True)
-class Flood:
+class _Run:
     """A run of wrk that is under way."""
 
     program: subprocess.Popen[str]
     began: float
     cpu_before: float
-    seconds: float  # 0: until `finish` is called
+    seconds: float  # 0: it ends when it is asked for
 
 
-def finish(flood: Flood) -> Load:
-    """Wait for the end of a run; what it saw."""
+def _start_joins(url: str, connections: int, seconds: float, rate: float, wants: str) -> _Run:
+    word = _base36(RUN * 1000 + next(_runs))
+    return _start(url, "join.lua", [word, wants], connections, seconds, rate)
+
+
+def _finish(run: _Run) -> Load:
+    """End a run when its time is over; what it saw."""
     try:
-        time.sleep(max(0.0, flood.began + flood.seconds - time.monotonic()))
-        flood.program.send_signal(signal.SIGINT)  # wrk counts whole seconds, and ends well by it
-        said, _ = flood.program.communicate()
+        time.sleep(max(0.0, run.began + run.seconds - time.monotonic()))
+        run.program.send_signal(signal.SIGINT)  # wrk counts whole seconds, and ends well by it
+        said, _ = run.program.communicate()
     except BaseException:
-        flood.program.kill()
-        flood.program.wait()
+        run.program.kill()
+        run.program.wait()
         raise
-    if flood.program.returncode:
-        raise Unmeasured(f"wrk ended with status {flood.program.returncode}: {said[-300:]}")
-    took = time.monotonic() - flood.began
+    if run.program.returncode:
+        raise Unmeasured(f"wrk ended with status {run.program.returncode}: {said[-300:]}")
+    took = time.monotonic() - run.began
     seen = json.loads(said.strip().splitlines()[-1])
     return Load(
         statuses={int(status): count for status, count in seen["statuses"].items()},
@@ -127,13 +133,13 @@ def finish(flood: Flood) -> Load:
         p99=seen["p99"] / 1000,
         errors=seen["errors"],
         timeouts=seen["timeouts"],
-        cpu=(_cpu_of_ended() - flood.cpu_before) / took,
+        cpu=(_cpu_of_ended() - run.cpu_before) / took,
     )
 
 
 def _start(
     url: str, script: str, words: list[str], connections: int, seconds: float, rate: float
-) -> Flood:
+) -> _Run:
     if shutil.which("wrk") is None:
         raise Unmeasured("wrk is missing: apt install wrk")
     threads = _threads(connections)
@@ -147,7 +153,7 @@ def _start(
         stderr=subprocess.STDOUT,
         text=True,
     )
-    return Flood(program, time.monotonic(), _cpu_of_ended(), seconds)
+    return _Run(program, time.monotonic(), _cpu_of_ended(), seconds)
 
 
 def _threads(connections: int) -> int:
