@@ -6,7 +6,7 @@ PYTEST_ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check translations clean
+.PHONY: help run demo test bench check translations clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -20,6 +20,9 @@ demo: .venv/installed  ## play the whole way of a launch once, with its accident
 test: .venv/installed-dev  ## run the tests (PYTEST_ARGS="-k place" picks some)
 	@$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
 
+bench: .venv/installed-dev  ## measure it beside its ceilings (QUICK=1, FULL=1, ONLY=place,line)
+	@$(BIN)/python -m tests.bench
+
 check: .venv/installed-dev  ## style, types, translations, house rules
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted: run .venv/bin/ruff format ."; exit 1; }
@@ -31,7 +34,7 @@ translations: .venv/installed-dev  ## bring the catalogs up to date with the sou
 	@$(BIN)/python -m workers.development.translations --update
 
 clean:  ## remove what make and the tools made (never instance/)
-	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis test-results
+	@rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis test-results
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/installed: requirements.txt | .venv/bin/pip

@@ -14,7 +14,7 @@ import sysconfig
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -59,13 +59,13 @@ def redis_server(folder: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def postgres_server() -> Iterator[str]:
+def postgres_server(settings: Mapping[str, str] = HASTE) -> Iterator[str]:
     """The SQLAlchemy URL of a PostgreSQL; `TEST_DATABASE_URL` names one to use instead."""
     if given := os.environ.get("TEST_DATABASE_URL"):
         yield make_url(given).set(drivername="postgresql+psycopg").render_as_string(False)
         return
     with _postgres_home() as home:
-        options = [f"--{name}={value}" for name, value in HASTE.items()]
+        options = [f"--{name}={value}" for name, value in settings.items()]
         server = _postgres(home, "postgres", "-k", str(home), *options)
         url = f"postgresql+psycopg://postgres@/postgres?host={home}"
         try:

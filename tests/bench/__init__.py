@@ -1,0 +1,1 @@
+"""What the service costs, measured: each figure beside a ceiling taken seconds before it."""
