@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -23,6 +24,7 @@ from sqlalchemy.orm import DeclarativeBase
 from waitlist.config import ROOT, Settings
 
 LOCK_WAIT = 5  # seconds that a transaction waits for another's lock
+LOOK_AGAIN = 0.001  # seconds between two looks at SQLite's
 REDIS_WAIT = 1.0  # seconds that anyone waits for Redis before going on without it
 
 
@@ -134,16 +136,43 @@ def _open_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
         "synchronous = FULL",
         "foreign_keys = ON",
         "secure_delete = ON",
-        f"busy_timeout = {LOCK_WAIT * 1000}",
+        _busy(LOCK_WAIT),
     ):
         connection.execute(f"PRAGMA {pragma}")
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    """Take the write lock at once: a deferred one fails halfway instead of waiting."""
+    """Begin so that a reader can't write; a writer takes the lock at once, not halfway."""
     read_only = _read_only.get()
     connection.exec_driver_sql(f"PRAGMA query_only = {int(read_only)}")
-    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+    if read_only:
+        connection.exec_driver_sql("BEGIN")
+        return
+    connection.exec_driver_sql(f"PRAGMA {_busy(LOOK_AGAIN)}")
+    _take_write_lock(connection)
+    connection.exec_driver_sql(f"PRAGMA {_busy(LOCK_WAIT)}")
+
+
+def _take_write_lock(connection: Connection) -> None:
+    """Wait for the write lock, looking every millisecond.
+
+    SQLite itself looks ever more rarely, in the end ten times a second: beside a process that
+    takes the lock a hundred times a second, nobody else would get it.
+    """
+    raw: Any = connection.connection.dbapi_connection
+    until = time.monotonic() + LOCK_WAIT
+    while time.monotonic() < until:
+        try:
+            raw.execute("BEGIN IMMEDIATE")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                break
+    connection.exec_driver_sql("BEGIN IMMEDIATE")  # as SQLAlchemy's own error, if it fails again
+
+
+def _busy(seconds: float) -> str:
+    return f"busy_timeout = {int(seconds * 1000)}"
 
 
 def _begin_postgres(connection: Connection) -> None:

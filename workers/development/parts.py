@@ -44,8 +44,17 @@ def redis_command(folder: Path, socket: Path, *, keep: bool) -> list[str]:
 def web_command(port: int) -> list[str]:
     """The web server: one process, since SQLite has one writer."""
     options = "--interface asginl --loop uvloop --workers 1 --no-ws --log-level warning"
+    crowd = "--backlog 16384 --backpressure 16384"  # connections
     address = ["--host", HOST, "--port", str(port)]
-    return [sys.executable, "-m", "granian", *options.split(), *address, "waitlist.asgi:app"]
+    return [
+        sys.executable,
+        "-m",
+        "granian",
+        *options.split(),
+        *crowd.split(),
+        *address,
+        "waitlist.asgi:app",
+    ]
 
 
 def worker_commands() -> dict[str, list[str]]:
