@@ -96,7 +96,9 @@ def compared(name: str, pairs: Sequence[Pair], *, size: int, unless: str = "", *
     """The row of these runs: medians, and their ratio. It doesn't hold if `unless` says why."""
     figure = median(pair.figure for pair in pairs)
     ceiling = median(pair.ceiling for pair in pairs)
-    row = Row(name, size, figure, ceiling, figure / ceiling if ceiling else None, more=more)
+    if not ceiling:
+        raise Unmeasured("its ceiling was 0: nothing was answered in time, measure again")
+    row = Row(name, size, figure, ceiling, figure / ceiling, more=more)
     row.more["runs"] = [pair._asdict() for pair in pairs]
     row.more["ceiling_spread"] = _spread([pair.ceiling for pair in pairs])
     if BARS[name].contains_ceiling and figure > ceiling:

@@ -87,3 +87,8 @@ def test_ceilings_that_differ_are_told() -> None:
     unsteady = compared("line", [Pair(11, 10), Pair(11, 15)], size=1)
     assert "unsteady" not in cells(steady)[-1]
     assert "unsteady" in cells(unsteady)[-1]
+
+
+def test_a_ceiling_of_nothing_is_no_measurement() -> None:
+    with pytest.raises(Unmeasured):
+        compared("overload", [Pair(0, 0)], size=1)
