@@ -55,13 +55,13 @@ def main() -> int:
         console.print(f"No such row: {', '.join(unknown)}. There are: {', '.join(BARS)}")
         return 2
     signal.signal(signal.SIGTERM, _end)
-    began = time.monotonic()
+    began, load = time.monotonic(), os.getloadavg()[0]
     rows = measure(wanted, scale, console)
     _write([rows[name] for name in BARS if name in rows])
     console.print(table(rows, scale))
     console.print(f"{time.monotonic() - began:.0f} seconds; all figures are in build/bench.json")
     if set(rows) == set(BARS) and scale is not QUICK:
-        plots.publish(rows, scale)
+        plots.publish(rows, scale, load)
     return 0
 
 

@@ -21,8 +21,10 @@ class Bar:
     bar: float
     stretch: float
     at_most: bool = False  # else at least
+    contains_ceiling: bool = False  # so it can't be faster: then something else was measured
 
 
+UNSTEADY = 1.5  # greatest ceiling of a row by its least, from which on the machine was busy
 HELLO = "Flask hello world"
 BARS = {
     "join-sqlite": Bar("joins/s", HELLO, 0.7, 1.1),
@@ -32,9 +34,9 @@ BARS = {
     "last-step-flood": Bar("ms p99", "p99 without the flood", 3, 1.5, at_most=True),
     "place": Bar("answers/s", HELLO, 0.8, 1.2),
     "line": Bar("answers/s", HELLO, 1.0, 2.0),
-    "complete": Bar("completions/s", "argon2 hashes", 0.7, 0.9),
+    "complete": Bar("completions/s", "argon2 hashes", 0.7, 0.9, contains_ceiling=True),
     "flat": Bar("ms", "the same at 10,000", 1.5, 1.2, at_most=True),
-    "import": Bar("rows/s", "reading and validating", 0.5, 0.8),
+    "import": Bar("rows/s", "reading and validating", 0.5, 0.8, contains_ceiling=True),
     "rebuild": Bar("entries/s", "pipelined ZADD", 0.5, 0.8),
     "admit": Bar("people/s", "the bare SQL of it", 0.5, 0.8),
     "mail": Bar("mails/s", "smtplib, ready bytes", 0.6, 0.8),
@@ -94,14 +96,23 @@ def compared(name: str, pairs: Sequence[Pair], *, size: int, unless: str = "", *
     """The row of these runs: medians, and their ratio. It doesn't hold if `unless` says why."""
     figure = median(pair.figure for pair in pairs)
     ceiling = median(pair.ceiling for pair in pairs)
-    row = Row(name, size, figure, ceiling, figure / ceiling if ceiling else None, more=more)
+    if not ceiling:
+        raise Unmeasured("its ceiling was 0: nothing was answered in time, measure again")
+    row = Row(name, size, figure, ceiling, figure / ceiling, more=more)
     row.more["runs"] = [pair._asdict() for pair in pairs]
+    row.more["ceiling_spread"] = _spread([pair.ceiling for pair in pairs])
+    if BARS[name].contains_ceiling and figure > ceiling:
+        unless = unless or "faster than a part of itself: the machine was busy, measure again"
     return _judged(row, row.ratio, unless)
 
 
 def alone(name: str, figure: float, *, size: int | None, **more: Any) -> Row:
     """The row of a figure that has no ceiling."""
     return _judged(Row(name, size, figure, more=more), figure, "")
+
+
+def _spread(ceilings: Sequence[float]) -> float | None:
+    return max(ceilings) / min(ceilings) if min(ceilings) else None
 
 
 def _judged(row: Row, value: float | None, unless: str) -> Row:

@@ -84,17 +84,17 @@ def join_busy(stand: Stand) -> Row:
 def overload(stand: Stand) -> Row:
     """Joins answered at four times the connections of the peak; who is shed comes at once again."""
     big, at_peak = stand.big, stand.peak(stand.big).connections
-    seen: dict[float, list[Load]] = {times: [] for times in OVERLOADS}
+    tried = OVERLOADS if stand.scale.is_drawn else (1, 4)
+    seconds = max(1.0, stand.scale.ceiling_seconds)
+    seen: dict[float, list[Load]] = {times: [] for times in tried}
     for _ in range(stand.scale.runs):
         for times, loads in seen.items():
             connections = max(1, int(at_peak * times))
-            loads.append(
-                wrk.join(big.url, connections=connections, seconds=stand.scale.ceiling_seconds)
-            )
+            loads.append(wrk.join(big.url, connections=connections, seconds=seconds))
     pairs = [
         Pair(most.rate(202), peak.rate(202)) for most, peak in zip(seen[4], seen[1], strict=True)
     ]
-    curve = [{"connections": int(at_peak * times), **_point(seen[times])} for times in OVERLOADS]
+    curve = [{"connections": int(at_peak * times), **_point(seen[times])} for times in tried]
     return compared("overload", pairs, size=big.people, curve=curve, **_seen(seen[4]))
 
 

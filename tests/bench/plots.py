@@ -12,7 +12,7 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from tests.bench.bars import BARS, Row
+from tests.bench.bars import BARS, UNSTEADY, Row
 from tests.bench.scale import Scale
 from waitlist.config import ROOT
 
@@ -22,7 +22,7 @@ BEGIN, END = "<!-- the last run: make bench writes this -->", "<!-- end of the l
 COLOURS = {"join": "#0b5fa5", "place": "#b3470c", "admission": "#3d7a1f", "leaving": "#7b3f98"}
 
 
-def publish(rows: Mapping[str, Row], scale: Scale) -> None:
+def publish(rows: Mapping[str, Row], scale: Scale, load: float) -> None:
     """Draw both plots, and put the run's table into the page."""
     mpl.use("agg")
     mpl.rcParams.update({"svg.hashsalt": "waitlist", "svg.fonttype": "path", "font.size": 11})
@@ -31,13 +31,16 @@ def publish(rows: Mapping[str, Row], scale: Scale) -> None:
         _save(_by_size(rows["flat"].more["curve"]), "by-line-length")
     if "curve" in rows["overload"].more:
         _save(_by_load(rows["overload"].more["curve"]), "overload")
-    _write_table(rows, scale)
+    _write_table(rows, scale, load)
 
 
 def cells(row: Row) -> tuple[str, str, str, str, str, str, str]:
     """A row as the table shows it."""
     bar = BARS[row.name]
     verdict = "holds" if row.holds else "no"
+    spread = row.more.get("ceiling_spread") or 1
+    if spread >= UNSTEADY:
+        verdict += f" (unsteady: ceilings differ ×{spread:.1f})"
     sign = "≤" if bar.at_most else "≥"
     return (
         row.name,
@@ -64,7 +67,7 @@ def _by_size(curve: Mapping[str, Mapping[int, float]]) -> Figure:
     axes.set(xscale="log", yscale="log", xlabel="people in line", ylabel="milliseconds, median")
     axes.set_title("What one of each costs, by the length of the line")
     axes.grid(visible=True, which="both", alpha=0.25)
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=4)
     return figure
 
 
@@ -94,13 +97,13 @@ def _save(figure: Figure, name: str) -> None:
     plt.close(figure)
 
 
-def _write_table(rows: Mapping[str, Row], scale: Scale) -> None:
+def _write_table(rows: Mapping[str, Row], scale: Scale, load: float) -> None:
     before, _, rest = PAGE.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
     heads = ("row", "size", "figure", "ceiling", "ratio", "bar", "")
     shown = [heads, ("---",) * len(heads), *(cells(rows[name]) for name in BARS)]
     lines = ["| " + " | ".join(line) + " |" for line in shown]
-    when = f"{datetime.now(UTC):%Y-%m-%d}, {scale.name}, {_machine()}."
+    when = f"{datetime.now(UTC):%Y-%m-%d}, {scale.name}, {_machine()}, load {load:.1f} before it."
     PAGE.write_text(f"{before}{BEGIN}\n{when}\n\n" + "\n".join(lines) + f"\n{END}{after}")
 
 

@@ -24,6 +24,11 @@ class Scale:
     runs: int = RUNS
 
     @property
+    def is_drawn(self) -> bool:
+        """Whether plots are drawn of it, so that what only they need is measured."""
+        return self.name != "quick"
+
+    @property
     def people(self) -> int:
         """How many people wait where nothing else is said."""
         return self.sizes[-1]

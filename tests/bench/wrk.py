@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -12,9 +13,10 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import httpx
 
 from tests.bench.bars import Unmeasured
 
@@ -56,7 +58,7 @@ def join(
     return _finish(_start_joins(url, connections, seconds, rate, wants))
 
 
-@contextmanager
+@contextlib.contextmanager
 def joining(url: str, *, connections: int) -> Iterator[None]:
     """New people join all the while, as many as are answered."""
     flood = _start_joins(url, connections, 0, 0, "page")
@@ -105,6 +107,7 @@ class _Run:
     began: float
     cpu_before: float
     seconds: float  # 0: it ends when it is asked for
+    url: str
 
 
 def _start_joins(url: str, connections: int, seconds: float, rate: float, wants: str) -> _Run:
@@ -125,6 +128,7 @@ def _finish(run: _Run) -> Load:
     if run.program.returncode:
         raise Unmeasured(f"wrk ended with status {run.program.returncode}: {said[-300:]}")
     took = time.monotonic() - run.began
+    _calm(run.url)
     seen = json.loads(said.strip().splitlines()[-1])
     return Load(
         statuses={int(status): count for status, count in seen["statuses"].items()},
@@ -135,6 +139,12 @@ def _finish(run: _Run) -> Load:
         timeouts=seen["timeouts"],
         cpu=(_cpu_of_ended() - run.cpu_before) / took,
     )
+
+
+def _calm(url: str) -> None:
+    """Wait for what wrk left behind: a request that comes last is answered last."""
+    with contextlib.suppress(httpx.HTTPError):
+        httpx.get(f"{url}/healthz", timeout=PATIENCE)
 
 
 def _start(
@@ -153,7 +163,7 @@ def _start(
         stderr=subprocess.STDOUT,
         text=True,
     )
-    return _Run(program, time.monotonic(), _cpu_of_ended(), seconds)
+    return _Run(program, time.monotonic(), _cpu_of_ended(), seconds, url)
 
 
 def _threads(connections: int) -> int:

@@ -75,3 +75,20 @@ def test_the_sink_takes_mails_that_come_in_one_piece(tmp_path: Path) -> None:
         answers = b"".join(iter(lambda: wire.recv(4096), b""))
     assert answers.splitlines()[-2:] == [b"250 taken", b"221 bye"]
     assert (tmp_path / "first.eml").read_bytes() == b"hello"
+
+
+def test_nothing_is_faster_than_a_part_of_itself() -> None:
+    assert not compared("complete", [Pair(11, 10)], size=1).holds
+    assert compared("line", [Pair(11, 10)], size=1).holds
+
+
+def test_ceilings_that_differ_are_told() -> None:
+    steady = compared("line", [Pair(11, 10), Pair(11, 14.9)], size=1)
+    unsteady = compared("line", [Pair(11, 10), Pair(11, 15)], size=1)
+    assert "unsteady" not in cells(steady)[-1]
+    assert "unsteady" in cells(unsteady)[-1]
+
+
+def test_a_ceiling_of_nothing_is_no_measurement() -> None:
+    with pytest.raises(Unmeasured):
+        compared("overload", [Pair(0, 0)], size=1)
