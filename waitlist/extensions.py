@@ -16,7 +16,7 @@ from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from sqlalchemy import Connection, CursorResult, Engine, Executable, event
+from sqlalchemy import Connection, CursorResult, Engine, Executable, event, text
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import DeclarativeBase
@@ -39,6 +39,8 @@ db = SQLAlchemy(
 )
 migrate = Migrate(directory=str(ROOT / "waitlist" / "migrations"), render_as_batch=True)
 mail = Mail()
+
+SEEK = text("SET LOCAL enable_seqscan = off")
 
 _read_only: ContextVar[bool] = ContextVar("read_only", default=False)
 
@@ -113,6 +115,16 @@ def insert_unless_known(model: Any, key: Any) -> Any:
     dialect = db.engine.dialect.name
     insert = sqlite_insert if dialect == "sqlite" else postgresql_insert
     return insert(model).on_conflict_do_nothing(index_elements=[key])
+
+
+def seek() -> None:
+    """Have this transaction's statements find rows by index, however small their tables seemed.
+
+    PostgreSQL plans by statistics that are a minute old, and keeps a plan: of a launch's first
+    minute it believes that nobody is there, and looks through all who are, for each who joins.
+    """
+    if db.engine.dialect.name == "postgresql":
+        db.session.execute(SEEK)
 
 
 def rows_changed(statement: Executable) -> int:

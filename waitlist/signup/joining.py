@@ -12,7 +12,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from waitlist import arrivals, limits, links, outbox, policy, projection
 from waitlist.errors import AddressInvalid, TooMany
-from waitlist.extensions import db, insert_unless_known, rows_changed, settings
+from waitlist.extensions import db, insert_unless_known, rows_changed, seek, settings
 from waitlist.failpoints import failpoint
 from waitlist.models import Cohort, Entry, Message, PlaceChange, new_nonce
 from waitlist.rows import Given
@@ -93,6 +93,7 @@ def _take_in(able: Sequence[_Able], *, now: datetime) -> None:
     arrived = zip(able, arrivals.of_each(len(able)), strict=True)
     new = [(one, arrival) for one, arrival in arrived if once[one.address.key] is one]
     new.sort(key=lambda pair: pair[0].address.key)  # so that no two of these deadlock
+    seek()
     statements = _statements(db.engine.dialect.name)
     rows = statements.new.values(
         (*one.address, one.locale, arrival, new_nonce(), new_nonce()) for one, arrival in new

@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, Select, and_, select
 
 from waitlist import links, policy, projection
 from waitlist.errors import LineUnavailable, LinkInvalid
-from waitlist.extensions import db, reading
+from waitlist.extensions import db, reading, seek
 from waitlist.line import NOWHERE, Place
 from waitlist.models import Cohort, Entry, Gate, Invitation
 from waitlist.rows import Given
@@ -99,6 +99,7 @@ def _shown(row: Any, place: Place, *, now: datetime) -> ShownPlace:
 
 def _read(entry_ids: Collection[int]) -> dict[int, _Seen]:
     with reading():
+        seek()
         people, asked = _people(db.engine.dialect.name)
         rows = db.session.execute(people, asked.values((id_,) for id_ in entry_ids)).all()
     places = projection.places(
