@@ -48,7 +48,7 @@ def _standing(message: Message, now: datetime) -> dict[str, Any]:
         "state": entry.state,
         "position": position and policy.shown_position(position),
         "rounded": bool(position and position >= policy.EXACT_BELOW),
-        "as_of": now,
+        "as_of": now.replace(second=0, microsecond=0),  # nobody is told more
         "invite_link": links.to_invitation(invitation) if invitation and invited else None,
         "expires_at": invitation.expires_at if invitation and invited else None,
     }

@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import smtplib
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from email.mime.base import MIMEBase
 from enum import StrEnum
 from typing import Any
@@ -27,7 +27,8 @@ from waitlist import policy
 from waitlist.config import LOCALES
 from waitlist.extensions import settings
 
-TIMEOUT = 6  # seconds for each of the eight steps of a conversation; less than outbox.LEASE in all
+TIMEOUT = 6  # seconds for each of the eight steps of a conversation
+LONGEST = timedelta(seconds=8 * TIMEOUT)  # of one mail; less than outbox.LEASE
 
 # reply codes (RFC 5321, section 4.2; RFC 4954): some 5yz speak of us, whoever the mail is for
 ACCEPTED, FORWARDED, CLOSING = 250, 251, 421
@@ -42,6 +43,7 @@ class Outcome(StrEnum):
     REFUSED = "refused for good"
     UNKNOWN = "unknown"  # cut off between our last byte and the answer
     AWAY = "away"  # no mail can go now, whichever
+    UNSENT = "not sent"  # by us, since it was no longer true
 
 
 @dataclass(frozen=True)
@@ -56,16 +58,15 @@ def compose(
     template: str,
     *,
     to: str,
-    locale: str,
+    language: str,
     message_id: int,
     written_at: datetime,
-    context: dict[str, Any],
-) -> Mail:
-    """The mail of `templates/email/<template>/` in the reader's language.
+    context: Mapping[str, Any],
+) -> bytes:
+    """The mail of `templates/email/<template>/` in this language.
 
     The same row gives the same bytes, so that a repeat is the same mail to everyone.
     """
-    language = mail_language(locale)
     common = {"launch_name": settings().launch_name, "launch_url": settings().public_url}
     with force_locale(language):
         subject, body, html = (
@@ -86,7 +87,7 @@ def compose(
     )
     mail.msgId = stable_message_id(message_id)
     mail.date = written_at.timestamp()
-    return mail
+    return mail.as_bytes()
 
 
 def mail_language(locale: str) -> str:
@@ -99,6 +100,15 @@ def stable_message_id(message_id: int) -> str:
     host = settings().host
     digest = hashlib.sha256(f"{host}:{message_id}".encode()).hexdigest()[:16]
     return f"<{message_id}.{digest}@{host}>"
+
+
+def boundary(message_id: int) -> str:
+    """What the MIME boundaries of an outbox row's mail have in common."""
+    return _digest(stable_message_id(message_id))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 @contextmanager
@@ -116,7 +126,7 @@ class _SameEachTime(Mail):
 
     def _message(self) -> MIMEBase:
         built = super()._message()
-        digest = hashlib.sha256(self.msgId.encode()).hexdigest()[:24]
+        digest = _digest(self.msgId)
         for number, part in enumerate(part for part in built.walk() if part.is_multipart()):
             part.set_boundary(f"=_{digest}_{number}")
         return built
@@ -137,7 +147,7 @@ class Route(Connection):
             host.login(mail.username, mail.password)
         return host
 
-    def deliver(self, mail: Mail, to: str) -> Answer:
+    def deliver(self, mail: bytes, to: str) -> Answer:
         """Hand one mail over and say how the server answered; a lost connection is renewed."""
         was_kept = self.host is not None
         answer = self._hand_over(mail, to)
@@ -146,7 +156,7 @@ class Route(Connection):
             answer = self._hand_over(mail, to)
         return answer
 
-    def _hand_over(self, mail: Mail, to: str) -> Answer:
+    def _hand_over(self, mail: bytes, to: str) -> Answer:
         try:
             self.host = self.host or self.configure_host()
             envelope = self._envelope(self.host, to)
@@ -180,9 +190,9 @@ class Route(Connection):
         except (OSError, smtplib.SMTPException):  # some say no and hang up: the no counts
             self.close()
 
-    def _content(self, host: smtplib.SMTP, mail: Mail) -> Answer:
+    def _content(self, host: smtplib.SMTP, mail: bytes) -> Answer:
         try:
-            code, _words = host.data(mail.as_bytes())
+            code, _words = host.data(mail)
         except smtplib.SMTPDataError as error:
             self.close()
             return _refusal(error.smtp_code)

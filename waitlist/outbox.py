@@ -11,7 +11,17 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Text, func, insert, literal, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Integer,
+    Text,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from waitlist.extensions import db, rows_changed
 from waitlist.models import Message, new_nonce
@@ -73,24 +83,41 @@ class Leased(NamedTuple):
     attempts: int
 
 
-def lease(*, now: datetime) -> Leased | None:
-    """The next mail that is due, leased to the caller and committed; None if nothing is due."""
+def lease(*, now: datetime, most: int = 1) -> list[Leased]:
+    """The next mails that are due, in their order, leased to the caller and committed."""
     due = (
         select(Message.id)
         .where(Message.state == "queued", Message.due_at <= now)
         .order_by(Message.priority, Message.id)
-        .limit(1)
+        .limit(most)
         .with_for_update(skip_locked=True)
+        .cte("due")
     )
-    leased = db.session.execute(
+    found = db.session.execute(
         update(Message)
-        .where(Message.id == due.scalar_subquery(), Message.state == "queued")
+        .where(Message.id.in_(select(due.c.id)), Message.state == "queued")
         .values(state="sending", lease=Message.lease + 1, leased_until=now + LEASE)
-        .returning(Message.id, Message.lease, Message.attempts)
+        .returning(Message.priority, Message.id, Message.lease, Message.attempts)
         .execution_options(synchronize_session=False)
-    ).one_or_none()
+    ).all()
     db.session.commit()
-    return None if leased is None else Leased(*leased)
+    return [Leased(*leased) for _, *leased in sorted(tuple(row) for row in found)]
+
+
+def mark_sent(messages: Sequence[Leased], *, now: datetime) -> set[int]:
+    """Mark leased messages as sent, in the caller's transaction; those whose lease still held."""
+    held = given(messages, id=BigInteger(), lease=Integer(), attempts=Integer())
+    lease = select(held.c.lease).where(held.c.id == Message.id).scalar_subquery()
+    marked = db.session.scalars(
+        update(Message)
+        .where(
+            Message.id.in_(select(held.c.id)), Message.state == "sending", Message.lease == lease
+        )
+        .values(state="sent", reason="", sent_at=now)
+        .returning(Message.id)
+        .execution_options(synchronize_session=False)
+    )
+    return set(marked.all())
 
 
 def mark(message: Leased, *, state: str, now: datetime, reason: str = "") -> bool:
@@ -99,6 +126,14 @@ def mark(message: Leased, *, state: str, now: datetime, reason: str = "") -> boo
     return bool(
         rows_changed(_held(message).values(state=state, reason=reason[:200], sent_at=sent_at))
     )
+
+
+def hand_back(messages: Sequence[Leased], *, now: datetime) -> None:
+    """Queue leased messages again that weren't tried; commits. A lost lease changes nothing."""
+    for message in messages:
+        db.session.execute(_held(message).values(state="queued", due_at=now))
+    if messages:
+        db.session.commit()
 
 
 def put_back(message: Leased, *, now: datetime, reason: str, delay: bool = True) -> bool:
@@ -114,15 +149,20 @@ def put_back(message: Leased, *, now: datetime, reason: str, delay: bool = True)
     )
 
 
-def reclaim(*, now: datetime) -> int:
-    """Queue again whatever was leased by someone who didn't come back; commits; how many."""
-    found = rows_changed(
-        update(Message)
-        .where(Message.state == "sending", Message.leased_until < now)
-        .values(state="queued", reason="its worker didn't come back")
+def overdue(*, now: datetime) -> list[Leased]:
+    """What is leased by someone who didn't come back in time."""
+    late = select(Message.id, Message.lease, Message.attempts).where(
+        Message.state == "sending", Message.leased_until < now
     )
-    db.session.commit()
-    return found
+    return [Leased(*row) for row in db.session.execute(late).all()]
+
+
+def reclaim(messages: Sequence[Leased]) -> int:
+    """Queue these again, in the caller's transaction; how many weren't marked meanwhile."""
+    return sum(
+        rows_changed(_held(one).values(state="queued", reason="its worker didn't come back"))
+        for one in messages
+    )
 
 
 def invitations_queued() -> int:

@@ -21,7 +21,7 @@ FLOORS: dict[str, int] = {
             ["limits", "models", "rows", "wake"],
             ["arrivals", "audit", "links", "mailer", "outbox", "projection"],
             ["cohorts", "seats"],
-            ["letters"],
+            ["accepted", "copying", "letters"],
             ["delivery"],
             ["signup", "admission", "onboarding"],
             ["web", "cli"],

@@ -26,8 +26,7 @@ def _owe(kind: str, entry: Entry, now: datetime) -> None:
 
 
 def _lease(now: datetime) -> outbox.Leased:
-    leased = outbox.lease(now=now)
-    assert leased is not None
+    [leased] = outbox.lease(now=now)
     return leased
 
 
@@ -67,15 +66,15 @@ def test_mail_goes_in_the_order_of_its_kind_and_then_of_its_age(
 
 def test_a_mail_isnt_leased_before_it_is_due(alice: Entry, now: datetime) -> None:
     _owe("standing", alice, now)
-    assert outbox.lease(now=now - SECOND) is None
-    assert outbox.lease(now=now) is not None
+    assert outbox.lease(now=now - SECOND) == []
+    assert outbox.lease(now=now) != []
 
 
 def test_a_leased_mail_isnt_leased_to_another(alice: Entry, now: datetime) -> None:
     """P9: each send takes a guarded queued to sending."""
     _owe("standing", alice, now)
     _lease(now)
-    assert outbox.lease(now=now) is None
+    assert outbox.lease(now=now) == []
 
 
 def test_workers_at_once_lease_each_mail_once(app: Flask, alice: Entry, now: datetime) -> None:
@@ -91,8 +90,8 @@ def test_a_worker_stopped_past_its_lease_marks_nothing(alice: Entry, now: dateti
     _owe("standing", alice, now)
     stopped = _lease(now)
     later = now + outbox.LEASE + SECOND
-    assert outbox.reclaim(now=now + outbox.LEASE) == 0
-    assert outbox.reclaim(now=later) == 1
+    assert outbox.overdue(now=now + outbox.LEASE) == []
+    assert outbox.reclaim(outbox.overdue(now=later)) == 1
     second = _lease(later)
     assert second.id == stopped.id
     assert not outbox.mark(stopped, state="sent", now=later)

@@ -54,7 +54,7 @@ def test_what_couldnt_be_measured_says_why() -> None:
 
 
 def test_the_web_server_is_started_as_the_procfile_says() -> None:
-    assert "wsgi:app" in in_procfile("web")[-1]
+    assert "waitlist.asgi:app" in in_procfile("web")[-1]
     with pytest.raises(Unmeasured):
         in_procfile("nothing")
 
