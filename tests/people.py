@@ -131,6 +131,12 @@ def at_once(app: Flask, calls: Sequence[Callable[[], T]]) -> list[T]:
         return list(pool.map(call, calls))
 
 
+def admit(how_many: int, *, now: datetime) -> None:
+    """Admit the next so many of the line, with as many seats."""
+    open_gate(how_many, now=now)
+    assert waves.admit(how_many, cohort=None, actor="test", now=now).admitted == how_many
+
+
 def invite(*entries: Entry, now: datetime) -> list[Invitation]:
     """Open invitations of these people, who stand at the front; nothing is mailed yet."""
     taken = gate.show(now=now).seats_used

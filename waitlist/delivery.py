@@ -195,9 +195,17 @@ def _tell(owed: list[_Owed], *, now: datetime) -> None:
         db.session.commit()
     if any(one.answer.outcome is Outcome.AWAY for one in owed):
         _remember_away()
-    for leased, letter, answer in owed:
-        log.info("mail", message=leased.id, kind=letter.kind, outcome=str(answer.outcome))
+    _log(owed)
     owed.clear()
+
+
+def _log(owed: Sequence[_Owed]) -> None:
+    """A line for each outcome of a kind, with the messages that had it."""
+    told: dict[tuple[str, str], list[int]] = {}
+    for leased, letter, answer in owed:
+        told.setdefault((letter.kind, str(answer.outcome)), []).append(leased.id)
+    for (kind, outcome), messages in told.items():
+        log.info("mail", messages=messages, kind=kind, outcome=outcome)
 
 
 def _sent(letters: Mapping[Leased, _Letter], *, now: datetime) -> None:
