@@ -18,11 +18,13 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from waitlist.errors import LineUnavailable
+from waitlist.members import SPELLING, entry_id, member
 
 SCRIPTS = {path.stem: path.read_text() for path in (Path(__file__).parent / "lua").glob("*.lua")}
-MEMBER_WIDTH = 10  # equal scores are ordered as text, so ids need one width
-PAGE = 5_000
+PAGE = 1_000  # people read at once: larger pages leave the CPU's cache, and were slower
 FILLING_TTL = 900  # seconds after which an abandoned filling is gone
+
+Standing = tuple[int, int]  # rank and id of somebody in a line: they compare as they stand
 
 
 class Change(NamedTuple):
@@ -58,7 +60,7 @@ class Line:
 
     def apply(self, changes: Iterable[Change], *, read_at: int) -> None:
         """Bring these people to what SQL said of them after `read_at`; older news is ignored."""
-        words: list[Any] = [self.epoch, read_at]
+        words: list[Any] = [self._mark, read_at]
         for change in changes:
             rank = "" if change.rank is None else change.rank
             words += [member(change.entry_id), change.version, rank]
@@ -73,17 +75,17 @@ class Line:
             pipe.info("server")
             self.client.register_script(SCRIPTS["heads"])(
                 keys=[self._key("line"), self._key("epoch")],
-                args=[self.epoch, how_many],
+                args=[self._mark, how_many],
                 client=pipe,
             )
             info, flat = pipe.execute()
         if flat is None or info["run_id"] != run_id:
             raise LineUnavailable("the line was lost and isn't rebuilt yet")
-        return [Head(int(i), int(rank)) for i, rank in zip(flat[::2], flat[1::2], strict=True)]
+        return [Head(entry_id(one), int(rank)) for one, rank in zip(*[iter(flat)] * 2, strict=True)]
 
-    def place(self, entry_id: int) -> Place:
+    def place(self, whose: int) -> Place:
         """Where this person stands."""
-        found = self._script("place", ("line", "epoch"), [self.epoch, member(entry_id)])
+        found = self._script("place", ("line", "epoch"), [self._mark, member(whose)])
         if found is None:
             raise LineUnavailable("the line isn't rebuilt yet")
         return Place(found[0] + 1 if found[0] >= 0 else None, found[1])
@@ -92,15 +94,15 @@ class Line:
         """How many people are in the line."""
         return self.place(0).length or 0
 
-    def walk(self) -> Iterator[Head]:
-        """Everybody, front first, a page at a time."""
+    def pages(self) -> Iterator[list[Standing]]:
+        """Everybody, front first, in pages of `PAGE`."""
         start = 0
         while True:
             with _redis_errors():
                 page: Any = self.client.zrange(
                     self._key("line"), start, start + PAGE - 1, withscores=True
                 )
-            yield from (Head(int(entry), int(rank)) for entry, rank in page)
+            yield [(int(rank), entry_id(one)) for one, rank in page]
             if len(page) < PAGE:
                 return
             start += PAGE
@@ -108,33 +110,41 @@ class Line:
     def is_valid(self) -> bool:
         """Whether Redis holds this line under this epoch."""
         with _redis_errors():
-            return bool(self.client.get(self._key("epoch")) == self.epoch)
+            return bool(self.client.get(self._key("epoch")) == self._mark)
+
+    def drop(self) -> None:
+        """Free the memory of this line, if Redis still has it; SQL names another epoch."""
+        self._script("drop", ("line", "epoch"), [self._mark])
 
     def fresh(self) -> Line:
         """An empty filling of this line, to be filled and swapped in; gone if abandoned."""
         filling = Line(self.client, self.cohort, self.epoch, f":{secrets.token_hex(8)}")
         with _redis_errors():
-            self.client.set(filling._key("epoch"), self.epoch, ex=FILLING_TTL)
+            self.client.set(filling._key("epoch"), self._mark, ex=FILLING_TTL)
         return filling
 
-    def fill(self, heads: Iterable[Head]) -> None:
-        """Add people to a fresh filling."""
+    def fill(self, people: Iterable[Standing]) -> None:
+        """Add people, at least one, to a fresh filling."""
+        ranks: dict[Any, Any] = {member(one): rank for rank, one in people}
         with _redis_errors():
             pipe = self.client.pipeline(transaction=False)
-            people: dict[Any, Any] = {member(head.entry_id): head.rank for head in heads}
-            if people:
-                pipe.zadd(self._key("line"), people)
-                pipe.expire(self._key("line"), FILLING_TTL)
-                pipe.execute()
+            pipe.zadd(self._key("line"), ranks)
+            pipe.expire(self._key("line"), FILLING_TTL)
+            pipe.execute()
 
     def swap(self) -> None:
         """Put this filling in the place of the line."""
         whole = Line(self.client, self.cohort, self.epoch)
         keys = [self._key("line"), self._key("epoch"), whole._key("line"), whole._key("epoch")]
         with _redis_errors():
-            swapped = self.client.register_script(SCRIPTS["swap"])(keys=keys, args=[self.epoch])
+            swapped = self.client.register_script(SCRIPTS["swap"])(keys=keys, args=[self._mark])
         if not swapped:
             raise LineUnavailable("the filling was lost; rebuild again")
+
+    @property
+    def _mark(self) -> str:
+        """What the line's epoch key holds: a line of another spelling isn't this line."""
+        return f"{SPELLING}:{self.epoch}"
 
     def _key(self, name: str) -> str:
         return f"{{waitlist:{self.cohort}}}:{name}{self.filling}"
@@ -146,11 +156,6 @@ class Line:
         keys = [self._key(key) for key in own] + [whole._key(key) for key in shared]
         with _redis_errors():
             return self.client.register_script(SCRIPTS[name])(keys=keys, args=args)
-
-
-def member(entry_id: int) -> str:
-    """The member of the sorted set that stands for this person."""
-    return f"{entry_id:0{MEMBER_WIDTH}d}"
 
 
 def run_id(client: Redis) -> str:

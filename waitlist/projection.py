@@ -9,20 +9,31 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import islice
 from typing import NamedTuple
 
 import structlog
-from sqlalchemy import ColumnElement, and_, case, delete, insert, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    and_,
+    case,
+    delete,
+    insert,
+    literal,
+    select,
+    update,
+)
 
-from waitlist import extensions
+from waitlist import extensions, standing
 from waitlist import line as lines
 from waitlist.errors import LineUnavailable
 from waitlist.extensions import db, reading
 from waitlist.failpoints import failpoint
-from waitlist.line import Change, Head, Line, Place
+from waitlist.line import Change, Line, Place
 from waitlist.models import Cohort, Entry, Gate, LineChange
+from waitlist.rows import given
 
 log = structlog.get_logger()
 BATCH = 1_000
@@ -46,9 +57,9 @@ def in_line() -> ColumnElement[bool]:
 
 def note(cohort_id: int, entry_ids: Iterable[int]) -> None:
     """Leave a note of each person's change, in the caller's transaction."""
-    notes = [{"cohort_id": cohort_id, "entry_id": entry_id} for entry_id in entry_ids]
-    if notes:
-        db.session.execute(insert(LineChange), notes)
+    theirs = given(zip(entry_ids), entry_id=BigInteger())
+    notes = select(literal(cohort_id), theirs.c.entry_id)
+    db.session.execute(insert(LineChange).from_select(["cohort_id", "entry_id"], notes))
 
 
 def note_people(entry_ids: Iterable[int]) -> None:
@@ -87,7 +98,8 @@ def catch_up(cohort_id: int) -> None:
         if not noted:
             return
         line.apply(changes, read_at=read_at)
-        db.session.execute(delete(LineChange).where(LineChange.id.in_(noted)))
+        done = given(zip(noted), id=BigInteger())
+        db.session.execute(delete(LineChange).where(LineChange.id.in_(select(done.c.id))))
         db.session.commit()
         if len(noted) < BATCH:
             return
@@ -126,21 +138,28 @@ def rebuild(cohort_id: int) -> int:
     that happens during the filling stays noted. The notes are applied to the filling too,
     but only `catch_up` on the line itself deletes them: another rebuild may need them.
     """
-    epoch = secrets.token_hex(16)
-    renewed = update(Cohort).where(Cohort.id == cohort_id).values(line_epoch=epoch)
-    name = db.session.scalars(renewed.returning(Cohort.name)).one()
-    db.session.commit()
-    line = Line(extensions.redis(), name, epoch)
+    line = _begun_anew(cohort_id)
     filling = line.fresh()
-    heads = _truth(cohort_id)
-    while batch := list(islice(heads, BATCH)):
-        filling.fill(batch)
+    for page in standing.in_sql(_stands_in(cohort_id)):
+        filling.fill(page)
     failpoint("rebuild.filled")
     _apply_notes(cohort_id, filling)
     failpoint("rebuild.before-swap")
     filling.swap()
     catch_up(cohort_id)
     return line.length()
+
+
+def _begun_anew(cohort_id: int) -> Line:
+    """The cohort's line under an epoch that is new in SQL; what Redis has of the old is freed."""
+    which = Cohort.id == cohort_id
+    name, old = db.session.execute(select(Cohort.name, Cohort.line_epoch).where(which)).one()
+    epoch = secrets.token_hex(16)
+    db.session.execute(update(Cohort).where(which).values(line_epoch=epoch))
+    db.session.commit()
+    if old is not None:
+        Line(extensions.redis(), name, old).drop()
+    return Line(extensions.redis(), name, epoch)
 
 
 def _apply_notes(cohort_id: int, filling: Line) -> None:
@@ -172,8 +191,9 @@ def _compare(cohort_id: int) -> set[Difference]:
         raise LineUnavailable(f"the line of {line.cohort} is lost; the clock rebuilds it")
     in_sql: dict[int, int] = {}
     in_redis: dict[int, int] = {}
-    for side, head in islice(_odd_ones(_truth(cohort_id), line.walk()), MOST_REPORTED):
-        (in_sql if side == "sql" else in_redis)[head.entry_id] = head.rank
+    odd_ones = standing.odd_ones(standing.in_sql(_stands_in(cohort_id)), line.pages())
+    for is_of_sql, (rank, entry_id) in islice(odd_ones, MOST_REPORTED):
+        (in_sql if is_of_sql else in_redis)[entry_id] = rank
     return {
         Difference(entry_id, in_sql.get(entry_id), in_redis.get(entry_id))
         for entry_id in in_sql.keys() | in_redis.keys()
@@ -196,10 +216,9 @@ def _read_notes(cohort_id: int, *, after: int = 0) -> tuple[list[int], list[Chan
         .limit(BATCH)
         .subquery()
     )
-    stands = and_(in_line(), Entry.cohort_id == cohort_id)
     with reading():
         rows = db.session.execute(
-            select(oldest.c.id, oldest.c.entry_id, case((stands, Entry.rank)))
+            select(oldest.c.id, oldest.c.entry_id, case((_stands_in(cohort_id), Entry.rank)))
             .select_from(oldest)
             .outerjoin(Entry, Entry.id == oldest.c.entry_id)
             .order_by(oldest.c.id)
@@ -208,44 +227,5 @@ def _read_notes(cohort_id: int, *, after: int = 0) -> tuple[list[int], list[Chan
     return [version for version, _, _ in rows], list(latest.values())
 
 
-def _truth(cohort_id: int) -> Iterator[Head]:
-    """Who stands in the line by SQL, front first, a page at a time."""
-    after = None
-    while True:
-        page = (
-            select(Entry.rank, Entry.id)
-            .where(Entry.cohort_id == cohort_id, in_line())
-            .order_by(Entry.rank, Entry.id)
-            .limit(lines.PAGE)
-        )
-        if after is not None:
-            page = page.where(_after(*after))
-        with reading():
-            rows = db.session.execute(page).all()
-        yield from (Head(entry_id, rank) for rank, entry_id in rows)
-        if len(rows) < lines.PAGE:
-            return
-        after = tuple(rows[-1])
-
-
-def _after(rank: int, entry_id: int) -> ColumnElement[bool]:
-    # the first half lets SQLite and PostgreSQL seek in the index
-    return and_(Entry.rank >= rank, or_(Entry.rank > rank, Entry.id > entry_id))
-
-
-def _odd_ones(truth: Iterator[Head], line: Iterator[Head]) -> Iterator[tuple[str, Head]]:
-    """Walk both in order, side by side: whoever stands on one side only, and on which."""
-    wanted, found = next(truth, None), next(line, None)
-    while wanted or found:
-        if wanted == found:
-            wanted, found = next(truth, None), next(line, None)
-        elif wanted and (found is None or _order(wanted) < _order(found)):
-            yield "sql", wanted
-            wanted = next(truth, None)
-        elif found:
-            yield "redis", found
-            found = next(line, None)
-
-
-def _order(head: Head) -> tuple[int, int]:
-    return head.rank, head.entry_id
+def _stands_in(cohort_id: int) -> ColumnElement[bool]:
+    return and_(Entry.cohort_id == cohort_id, in_line())
