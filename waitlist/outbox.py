@@ -11,10 +11,12 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, func, insert, select, update
+from sqlalchemy import BigInteger, ColumnElement, Text, func, insert, literal, select, update
 
 from waitlist.extensions import db, rows_changed
 from waitlist.models import Message
+from waitlist.models.base import Moment, new_nonces
+from waitlist.rows import given
 
 LEASE = timedelta(seconds=55)  # longer than one mail can take: see mailer.TIMEOUT
 FIRST_DELAY = timedelta(seconds=15)
@@ -31,19 +33,26 @@ def stage(
     """Owe each of these people a mail, in the caller's transaction; wake `mail` after it."""
     people = list(entry_ids)
     whose: Sequence[int | None] = invitations or [None] * len(people)
-    rows: list[dict[str, Any]] = [
-        {
-            "kind": kind,
-            "priority": priority(kind),
-            "entry_id": entry_id,
-            "invitation_id": invitation_id,
-            "created_at": now,
-            "due_at": now,
-        }
-        for entry_id, invitation_id in zip(people, whose, strict=True)
-    ]
+    rows = list(zip(people, whose, new_nonces(len(people)), strict=True))
+    owed = given(rows, entry_id=BigInteger(), invitation_id=BigInteger(), nonce=Text())
+    message: dict[str, Any] = {
+        "kind": literal(kind),
+        "priority": literal(priority(kind)),
+        "entry_id": owed.c.entry_id,
+        "invitation_id": owed.c.invitation_id,
+        "nonce": owed.c.nonce,
+        "state": literal("queued"),
+        "reason": literal(""),
+        "attempts": literal(0),
+        "lease": literal(0),
+        "created_at": literal(now, Moment()),
+        "due_at": literal(now, Moment()),
+    }
     if rows:
-        db.session.execute(insert(Message), rows)
+        made = insert(Message).from_select(
+            list(message), select(*message.values()), include_defaults=False
+        )
+        db.session.execute(made)
 
 
 def priority(kind: str) -> int:
