@@ -99,7 +99,11 @@ def catch_up(cohort_id: int) -> None:
             return
         line.apply(changes, read_at=read_at)
         done = given(zip(noted), id=BigInteger())
-        db.session.execute(delete(LineChange).where(LineChange.id.in_(select(done.c.id))))
+        db.session.execute(
+            delete(LineChange)
+            .where(LineChange.id.in_(select(done.c.id)))
+            .execution_options(synchronize_session=False)  # else every id comes back
+        )
         db.session.commit()
         if len(noted) < BATCH:
             return
