@@ -10,8 +10,8 @@ from redis import Redis
 from sqlalchemy import event, select
 
 from waitlist import extensions
-from waitlist import line as lines
 from waitlist.extensions import db
+from waitlist.members import entry_id
 from waitlist.models import Entry
 
 Snapshot = dict[str, list[tuple[Any, ...]]]
@@ -38,7 +38,7 @@ def all_keys() -> dict[bytes, bytes | None]:
 def line_in_redis(redis: Redis, cohort: str = "general") -> list[tuple[int, int]]:
     """Entry ids and ranks as the sorted set has them, front first."""
     found: Any = redis.zrange(f"{{waitlist:{cohort}}}:line", 0, -1, withscores=True)
-    return [(lines.entry_of(member), int(score)) for member, score in found]
+    return [(entry_id(member), int(score)) for member, score in found]
 
 
 def line_in_sql(cohort_id: int = 1) -> list[tuple[int, int]]:

@@ -18,18 +18,13 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from waitlist.errors import LineUnavailable
-
-# Members are ids in five signs, base 64, in the order of ASCII: equal scores are ordered as
-# text. Valkey keeps one in 76 bytes of memory, and in 89 as ten digits.
-DIGITS = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
-PAIRS = [first + second for first in DIGITS for second in DIGITS]
-VALUES = {text: value for texts in (PAIRS, list(DIGITS)) for value, text in enumerate(texts)}
-MOST_ID = 64**5 - 1
-ENCODING = "base64x5"  # a line of another encoding has another epoch, and so is rebuilt
+from waitlist.members import SPELLING, entry_id, member
 
 SCRIPTS = {path.stem: path.read_text() for path in (Path(__file__).parent / "lua").glob("*.lua")}
-PAGE = 5_000
+PAGE = 1_000  # people read at once: larger pages leave the CPU's cache, and were slower
 FILLING_TTL = 900  # seconds after which an abandoned filling is gone
+
+Standing = tuple[int, int]  # rank and id of somebody in a line: they compare as they stand
 
 
 class Change(NamedTuple):
@@ -66,14 +61,9 @@ class Line:
     epoch: str
     filling: str = ""
 
-    @property
-    def stamp(self) -> str:
-        """What stands beside a line that was filled under this epoch, in this encoding."""
-        return f"{ENCODING}.{self.epoch}"
-
     def apply(self, changes: Iterable[Change], *, read_at: int) -> None:
         """Bring these people to what SQL said of them after `read_at`; older news is ignored."""
-        words: list[Any] = [self.stamp, read_at]
+        words: list[Any] = [self._mark, read_at]
         for change in changes:
             rank = "" if change.rank is None else change.rank
             words += [member(change.entry_id), change.version, rank]
@@ -88,43 +78,42 @@ class Line:
             pipe.info("server")
             self.client.register_script(SCRIPTS["heads"])(
                 keys=[self._key("line"), self._key("epoch")],
-                args=[self.stamp, how_many],
+                args=[self._mark, how_many],
                 client=pipe,
             )
             info, flat = pipe.execute()
         if flat is None or info["run_id"] != run_id:
             raise LineUnavailable("the line was lost and isn't rebuilt yet")
-        return [Head(entry_of(i), int(rank)) for i, rank in zip(flat[::2], flat[1::2], strict=True)]
+        return [Head(entry_id(one), int(rank)) for one, rank in zip(*[iter(flat)] * 2, strict=True)]
 
-    def place(self, entry_id: int) -> Place:
+    def place(self, whose: int) -> Place:
         """Where this person stands."""
-        return self.places([entry_id])[entry_id]
+        return self.places([whose])[whose]
 
-    def places(self, entry_ids: Sequence[int]) -> dict[int, Place]:
-        """Where each of these people stands, at one moment."""
-        words = [self.stamp, *map(member, entry_ids)]
-        found = self._script("places", ("line", "epoch"), words)
+    def places(self, people: Sequence[int]) -> dict[int, Place]:
+        """Where each of these stands, at one moment."""
+        found = self._script("places", ("line", "epoch"), [self._mark, *map(member, people)])
         if found is None:
             raise LineUnavailable("the line isn't rebuilt yet")
         length, *ahead = found
         return {
-            entry_id: Place(people + 1 if people >= 0 else None, length)
-            for entry_id, people in zip(entry_ids, ahead, strict=True)
+            whose: Place(before + 1 if before >= 0 else None, length)
+            for whose, before in zip(people, ahead, strict=True)
         }
 
     def length(self) -> int:
         """How many people are in the line."""
         return self.place(0).length or 0
 
-    def walk(self) -> Iterator[Head]:
-        """Everybody, front first, a page at a time."""
+    def pages(self) -> Iterator[list[Standing]]:
+        """Everybody, front first, in pages of `PAGE`."""
         start = 0
         while True:
             with _redis_errors():
                 page: Any = self.client.zrange(
                     self._key("line"), start, start + PAGE - 1, withscores=True
                 )
-            yield from (Head(entry_of(entry), int(rank)) for entry, rank in page)
+            yield [(int(rank), entry_id(one)) for one, rank in page]
             if len(page) < PAGE:
                 return
             start += PAGE
@@ -132,33 +121,41 @@ class Line:
     def is_valid(self) -> bool:
         """Whether Redis holds this line under this epoch."""
         with _redis_errors():
-            return bool(self.client.get(self._key("epoch")) == self.stamp)
+            return bool(self.client.get(self._key("epoch")) == self._mark)
+
+    def drop(self) -> None:
+        """Free the memory of this line, if Redis still has it; SQL names another epoch."""
+        self._script("drop", ("line", "epoch"), [self._mark])
 
     def fresh(self) -> Line:
         """An empty filling of this line, to be filled and swapped in; gone if abandoned."""
         filling = Line(self.client, self.cohort, self.epoch, f":{secrets.token_hex(8)}")
         with _redis_errors():
-            self.client.set(filling._key("epoch"), self.stamp, ex=FILLING_TTL)
+            self.client.set(filling._key("epoch"), self._mark, ex=FILLING_TTL)
         return filling
 
-    def fill(self, people_by_rank: Iterable[tuple[int, int]]) -> None:
-        """Add people (entry, rank) to a fresh filling."""
+    def fill(self, people: Iterable[Standing]) -> None:
+        """Add people, at least one, to a fresh filling."""
+        ranks: dict[Any, Any] = {member(one): rank for rank, one in people}
         with _redis_errors():
             pipe = self.client.pipeline(transaction=False)
-            people: dict[Any, Any] = {member(entry_id): rank for entry_id, rank in people_by_rank}
-            if people:
-                pipe.zadd(self._key("line"), people)
-                pipe.expire(self._key("line"), FILLING_TTL)
-                pipe.execute()
+            pipe.zadd(self._key("line"), ranks)
+            pipe.expire(self._key("line"), FILLING_TTL)
+            pipe.execute()
 
     def swap(self) -> None:
         """Put this filling in the place of the line."""
         whole = Line(self.client, self.cohort, self.epoch)
         keys = [self._key("line"), self._key("epoch"), whole._key("line"), whole._key("epoch")]
         with _redis_errors():
-            swapped = self.client.register_script(SCRIPTS["swap"])(keys=keys, args=[self.stamp])
+            swapped = self.client.register_script(SCRIPTS["swap"])(keys=keys, args=[self._mark])
         if not swapped:
             raise LineUnavailable("the filling was lost; rebuild again")
+
+    @property
+    def _mark(self) -> str:
+        """What the line's epoch key holds: a line of another spelling isn't this line."""
+        return f"{SPELLING}:{self.epoch}"
 
     def _key(self, name: str) -> str:
         return f"{{waitlist:{self.cohort}}}:{name}{self.filling}"
@@ -170,18 +167,6 @@ class Line:
         keys = [self._key(key) for key in own] + [whole._key(key) for key in shared]
         with _redis_errors():
             return self.client.register_script(SCRIPTS[name])(keys=keys, args=args)
-
-
-def member(entry_id: int) -> str:
-    """The member of the sorted set that stands for this person."""
-    if not 0 <= entry_id <= MOST_ID:
-        raise OverflowError(f"entry {entry_id} has no place in a line of {MOST_ID} ids")
-    return PAIRS[entry_id >> 18] + PAIRS[entry_id >> 6 & 4095] + DIGITS[entry_id & 63]
-
-
-def entry_of(member: str) -> int:
-    """The person for whom this member stands."""
-    return VALUES[member[:2]] << 18 | VALUES[member[2:4]] << 6 | VALUES[member[4]]
 
 
 def run_id(client: Redis) -> str:

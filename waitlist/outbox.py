@@ -24,7 +24,8 @@ from sqlalchemy import (
 )
 
 from waitlist.extensions import db, rows_changed
-from waitlist.models import Message, new_nonce
+from waitlist.models import Message
+from waitlist.models.base import new_nonces
 from waitlist.rows import given
 
 LEASE = timedelta(seconds=55)  # longer than one mail can take: see mailer.TIMEOUT
@@ -42,7 +43,7 @@ def stage(
     """Owe each of these people a mail, in the caller's transaction; wake `mail` after it."""
     people = list(entry_ids)
     whose: Sequence[int | None] = invitations or [None] * len(people)
-    rows = [(*one, new_nonce()) for one in zip(people, whose, strict=True)]
+    rows = zip(people, whose, new_nonces(len(people)), strict=True)
     owed = given(rows, entry_id=BigInteger(), invitation_id=BigInteger(), nonce=Text())
     moment = literal(now, Message.created_at.type)
     values: dict[str, Any] = {

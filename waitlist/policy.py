@@ -183,9 +183,10 @@ def shares(budget: int, claims: Mapping[int, Claim]) -> Shares:
     """
     people = dict.fromkeys(claims, 0)
     credit = {name: claim.credit for name, claim in claims.items()}
-    for _ in range(budget):
+    while (left := budget - sum(people.values())) > 0:
         able = [name for name, claim in claims.items() if people[name] < claim.most]
-        if not able:
+        if len(able) < 2:  # whoever is alone gets all the rest, and no credit moves
+            people |= {name: min(people[name] + left, claims[name].most) for name in able}
             break
         total = sum(claims[name].weight for name in able)
         for name in able:

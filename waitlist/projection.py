@@ -10,25 +10,34 @@ from __future__ import annotations
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import islice
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import structlog
-from sqlalchemy import ColumnElement, and_, case, delete, insert, literal, or_, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    and_,
+    case,
+    delete,
+    insert,
+    literal,
+    select,
+    update,
+)
 
-from waitlist import extensions
+from waitlist import extensions, standing
 from waitlist import line as lines
 from waitlist.errors import LineUnavailable
 from waitlist.extensions import db, reading
 from waitlist.failpoints import failpoint
-from waitlist.line import Change, Head, Line, Place
+from waitlist.line import NOWHERE, Change, Line, Place
 from waitlist.models import Cohort, Entry, Gate, LineChange
 from waitlist.rows import ids
 
 log = structlog.get_logger()
-BATCH = 2_000
+BATCH = 1_000
 MOST_REPORTED = 1_000
 CHECKS = 3
 BETWEEN_CHECKS = 0.5  # seconds
@@ -49,9 +58,8 @@ def in_line() -> ColumnElement[bool]:
 
 def note(cohort_id: int, entry_ids: Iterable[int]) -> None:
     """Leave a note of each person's change, in the caller's transaction."""
-    people = ids(entry_ids).add_columns(literal(cohort_id))
-    noting = insert(LineChange.__table__).from_select(["entry_id", "cohort_id"], people)
-    db.session.execute(noting)
+    notes = ids(entry_ids).add_columns(literal(cohort_id))
+    db.session.execute(insert(LineChange).from_select(["entry_id", "cohort_id"], notes))
 
 
 def note_people(entry_ids: Iterable[int]) -> None:
@@ -74,11 +82,11 @@ def of_cohort(cohort_id: int) -> Line:
 def place_of(entry: Entry) -> Place:
     """Where a person who waits stands; nothing of others, and nothing while Redis can't tell."""
     if entry.state != "waiting":
-        return Place(None, None)
+        return NOWHERE
     try:
         return of_cohort(entry.cohort_id).place(entry.id)
     except LineUnavailable:
-        return Place(None, None)
+        return NOWHERE
 
 
 def places(people: Iterable[tuple[int, str, str | None]]) -> dict[int, Place]:
@@ -106,7 +114,11 @@ def catch_up(cohort_id: int) -> None:
         if not noted:
             return
         line.apply(changes, read_at=read_at)
-        db.session.execute(delete(LineChange.__table__).where(LineChange.id.in_(ids(noted))))
+        db.session.execute(
+            delete(LineChange)
+            .where(LineChange.id.in_(ids(noted)))
+            .execution_options(synchronize_session=False)  # else every id comes back
+        )
         db.session.commit()
         if len(noted) < BATCH:
             return
@@ -145,13 +157,9 @@ def rebuild(cohort_id: int) -> int:
     that happens during the filling stays noted. The notes are applied to the filling too,
     but only `catch_up` on the line itself deletes them: another rebuild may need them.
     """
-    epoch = secrets.token_hex(16)
-    renewed = update(Cohort).where(Cohort.id == cohort_id).values(line_epoch=epoch)
-    name = db.session.scalars(renewed.returning(Cohort.name)).one()
-    db.session.commit()
-    line = Line(extensions.redis(), name, epoch)
+    line = _begun_anew(cohort_id)
     filling = line.fresh()
-    for page in _pages(cohort_id):
+    for page in standing.in_sql(_stands_in(cohort_id)):
         filling.fill(page)
     failpoint("rebuild.filled")
     _apply_notes(cohort_id, filling)
@@ -159,6 +167,18 @@ def rebuild(cohort_id: int) -> int:
     filling.swap()
     catch_up(cohort_id)
     return line.length()
+
+
+def _begun_anew(cohort_id: int) -> Line:
+    """The cohort's line under an epoch that is new in SQL; what Redis has of the old is freed."""
+    which = Cohort.id == cohort_id
+    name, old = db.session.execute(select(Cohort.name, Cohort.line_epoch).where(which)).one()
+    epoch = secrets.token_hex(16)
+    db.session.execute(update(Cohort).where(which).values(line_epoch=epoch))
+    db.session.commit()
+    if old is not None:
+        Line(extensions.redis(), name, old).drop()
+    return Line(extensions.redis(), name, epoch)
 
 
 def _apply_notes(cohort_id: int, filling: Line) -> None:
@@ -190,8 +210,9 @@ def _compare(cohort_id: int) -> set[Difference]:
         raise LineUnavailable(f"the line of {line.cohort} is lost; the clock rebuilds it")
     in_sql: dict[int, int] = {}
     in_redis: dict[int, int] = {}
-    for side, head in islice(_odd_ones(_truth(cohort_id), line.walk()), MOST_REPORTED):
-        (in_sql if side == "sql" else in_redis)[head.entry_id] = head.rank
+    odd_ones = standing.odd_ones(standing.in_sql(_stands_in(cohort_id)), line.pages())
+    for is_of_sql, (rank, entry_id) in islice(odd_ones, MOST_REPORTED):
+        (in_sql if is_of_sql else in_redis)[entry_id] = rank
     return {
         Difference(entry_id, in_sql.get(entry_id), in_redis.get(entry_id))
         for entry_id in in_sql.keys() | in_redis.keys()
@@ -214,10 +235,9 @@ def _read_notes(cohort_id: int, *, after: int = 0) -> tuple[list[int], list[Chan
         .limit(BATCH)
         .subquery()
     )
-    stands = and_(in_line(), Entry.cohort_id == cohort_id)
     with reading():
         rows = db.session.execute(
-            select(oldest.c.id, oldest.c.entry_id, case((stands, Entry.rank)))
+            select(oldest.c.id, oldest.c.entry_id, case((_stands_in(cohort_id), Entry.rank)))
             .select_from(oldest)
             .outerjoin(Entry, Entry.id == oldest.c.entry_id)
             .order_by(oldest.c.id)
@@ -226,48 +246,5 @@ def _read_notes(cohort_id: int, *, after: int = 0) -> tuple[list[int], list[Chan
     return [version for version, _, _ in rows], list(latest.values())
 
 
-def _truth(cohort_id: int) -> Iterator[Head]:
-    """Who stands in the line by SQL, front first."""
-    return (Head(*row) for page in _pages(cohort_id) for row in page)
-
-
-def _pages(cohort_id: int) -> Iterator[Sequence[tuple[int, int]]]:
-    """The same (entry, rank) a page at a time."""
-    people = Entry.__table__.c  # plain columns: the session's own take as long as all the rest
-    after: ColumnElement[bool] = true()
-    while True:
-        page = (
-            select(people.id, people.rank)
-            .where(people.cohort_id == cohort_id, in_line(), after)
-            .order_by(people.rank, people.id)
-            .limit(lines.PAGE)
-        )
-        with reading():
-            rows = db.session.execute(page).all()
-        yield cast(Sequence[tuple[int, int]], rows)
-        if len(rows) < lines.PAGE:
-            return
-        after = _after(rows[-1].rank, rows[-1].id)
-
-
-def _after(rank: int, entry_id: int) -> ColumnElement[bool]:
-    # the first half lets SQLite and PostgreSQL seek in the index
-    return and_(Entry.rank >= rank, or_(Entry.rank > rank, Entry.id > entry_id))
-
-
-def _odd_ones(truth: Iterator[Head], line: Iterator[Head]) -> Iterator[tuple[str, Head]]:
-    """Walk both in order, side by side: whoever stands on one side only, and on which."""
-    wanted, found = next(truth, None), next(line, None)
-    while wanted or found:
-        if wanted == found:
-            wanted, found = next(truth, None), next(line, None)
-        elif wanted and (found is None or _order(wanted) < _order(found)):
-            yield "sql", wanted
-            wanted = next(truth, None)
-        elif found:
-            yield "redis", found
-            found = next(line, None)
-
-
-def _order(head: Head) -> tuple[int, int]:
-    return head.rank, head.entry_id
+def _stands_in(cohort_id: int) -> ColumnElement[bool]:
+    return and_(Entry.cohort_id == cohort_id, in_line())

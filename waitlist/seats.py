@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, select, update
 
 from waitlist import outbox, projection
 from waitlist.extensions import db
@@ -46,6 +46,8 @@ def give_back(
         .execution_options(synchronize_session=False)
     ).all()
     entry_ids = sorted(entry_id for _, entry_id, _ in ended)
+    if not ended:
+        return entry_ids
     db.session.execute(
         update(Entry)
         .where(Entry.id.in_(entry_ids), Entry.state == "invited")
@@ -56,7 +58,10 @@ def give_back(
         _add(cohort_id, -people)
     projection.note_people(entry_ids)
     outbox.cancel(
-        Message.invitation_id.in_([invitation_id for invitation_id, _, _ in ended]),
+        and_(  # found by their people: all that is queued would be looked through for the first
+            Message.invitation_id.in_([invitation_id for invitation_id, _, _ in ended]),
+            Message.entry_id.in_(entry_ids),
+        ),
         reason=f"invitation {as_}",
     )
     return entry_ids

@@ -16,9 +16,10 @@ FLOORS: dict[str, int] = {
     for floor, names in enumerate(
         [
             ["errors", "failpoints", "together"],
-            ["config", "policy", "tokens"],
+            ["config", "members", "policy", "tokens"],
             ["extensions", "line", "log"],
             ["limits", "models", "rows", "wake"],
+            ["standing"],
             ["arrivals", "audit", "links", "mailer", "outbox", "projection"],
             ["cohorts", "seats"],
             ["accepted", "copying", "letters"],

@@ -112,6 +112,17 @@ def test_people_who_left_after_the_heads_were_read_are_replaced_by_the_next(
     _all_is_well()
 
 
+def test_somebody_who_cant_be_mailed_any_more_after_the_heads_were_read_isnt_admitted(
+    app: Flask, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = people.crowd(4, now=now)
+    people.open_gate(6, now=now)
+    _once_locked(monkeypatch, ids[:1], suppressed_at=now)
+    waves.admit(2, cohort=None, actor="test", now=now)
+    assert sorted(_invited()) == ids[1:3]
+    assert gate.verify() == {}
+
+
 def test_somebody_who_was_moved_after_the_heads_were_read_isnt_admitted_from_there(
     app: Flask, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from tests import people, tables
 from tests.conftest import Deliver
 from tests.people import ALICE, BOB, CAROL
 from tests.visitors import Operator
-from waitlist import line as lines
+from waitlist import members
 from waitlist.extensions import db
 from waitlist.models import Audit, Cohort, Gate
 
@@ -203,8 +203,8 @@ def test_the_line_is_checked_found_wanting_and_rebuilt(
     ids = people.crowd(3, now=now)
     assert runner.json("line", "check") == {"equal": True, "differences": {"general": []}}
     assert "equal to SQL" in runner.run("line", "check").stdout
-    redis.zrem("{waitlist:general}:line", lines.member(ids[1]))
-    redis.zincrby("{waitlist:general}:line", 9, lines.member(ids[0]))
+    redis.zrem("{waitlist:general}:line", members.member(ids[1]))
+    redis.zincrby("{waitlist:general}:line", 9, members.member(ids[0]))
     result = runner.run("line", "check")
     assert result.exit_code == 1
     assert f"general: entry {ids[1]}: SQL 2, Redis None" in result.stderr

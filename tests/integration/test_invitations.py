@@ -11,7 +11,7 @@ from flask import Flask
 from tests import people, tables
 from tests.conftest import Deliver
 from tests.people import ALICE, BOB, form
-from waitlist import links, projection
+from waitlist import links, outbox, projection, seats
 from waitlist.admission import gate, waves
 from waitlist.errors import InvitationClosed
 from waitlist.extensions import db
@@ -228,3 +228,18 @@ def test_a_clock_that_steps_on_two_hours_over_the_end_expires_nobody(
     _beats(end - HOUR, end + HOUR)
     assert invitations.lapse(now=end + HOUR) == 0
     assert _complete(token, end + HOUR) == "ada"
+
+
+def test_a_seat_given_back_cancels_the_mail_of_its_invitation_and_no_other(
+    app: Flask, now: datetime
+) -> None:
+    """P9."""
+    alice = people.wait_in_line(ALICE, now=now)
+    (invitation,) = people.invite(alice, now=now)
+    outbox.stage("act", [alice.id], now=now)
+    seats.lock()
+    seats.give_back([invitation.id], as_="revoked", entries_as="waiting", now=now)
+    db.session.commit()
+    owed = people.mails_owed(alice)
+    assert ("invitation", "cancelled") in owed
+    assert ("act", "queued") in owed

@@ -13,7 +13,7 @@ from sqlalchemy import func, select, update
 
 from tests import people, tables
 from tests.conftest import Deliver
-from waitlist import extensions, links, projection
+from waitlist import extensions, links, members, projection, standing
 from waitlist import line as lines
 from waitlist.admission import waves
 from waitlist.errors import LineUnavailable
@@ -129,7 +129,7 @@ def test_nobody_is_drawn_from_a_line_that_was_lost(
     run_id = projection.require_valid()
     redis.flushall()
     if planted:
-        redis.zadd("{waitlist:general}:line", {lines.member(ids[2]): 3})
+        redis.zadd("{waitlist:general}:line", {members.member(ids[2]): 3})
     with pytest.raises(LineUnavailable):
         projection.of_cohort(GENERAL).heads(1, run_id=run_id)
     with pytest.raises(LineUnavailable):
@@ -170,8 +170,8 @@ def test_another_run_of_redis_is_rebuilt_even_if_its_epoch_agrees(
 ) -> None:
     """P13: a Redis that came back from its disk may have lost its last second."""
     ids = people.crowd(3, now=now)
-    redis.zadd("{waitlist:general}:line", {lines.member(999): 0})
-    redis.zrem("{waitlist:general}:line", lines.member(ids[0]))
+    redis.zadd("{waitlist:general}:line", {members.member(999): 0})
+    redis.zrem("{waitlist:general}:line", members.member(ids[0]))
     db.session.execute(update(Gate).values(line_run_id="0" * 40))
     db.session.commit()
     run_id = projection.require_valid()
@@ -220,6 +220,69 @@ def test_a_redis_that_is_lost_during_a_rebuild_ends_in_no_half_line(
     assert tables.line_in_redis(redis) == tables.line_in_sql()
 
 
+def test_a_line_that_was_spelled_otherwise_is_rebuilt(
+    app: Flask, redis: Redis, now: datetime
+) -> None:
+    """P13: as an older release left it, whose epoch is still the one that SQL names."""
+    ids = people.crowd(3, now=now)
+    epoch = projection.of_cohort(GENERAL).epoch
+    redis.delete("{waitlist:general}:line")
+    redis.zadd("{waitlist:general}:line", {f"{entry_id:010d}": 1 for entry_id in ids})
+    redis.set("{waitlist:general}:epoch", epoch)
+    with pytest.raises(LineUnavailable):
+        projection.of_cohort(GENERAL).place(ids[0])
+    projection.require_valid()
+    assert tables.line_in_redis(redis) == tables.line_in_sql()
+
+
+def test_a_rebuild_frees_the_line_it_replaces_before_it_fills_another(
+    app: Flask, redis: Redis, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the server would need room for everybody twice."""
+    people.crowd(2, now=now)
+    seen: list[object] = []
+    _at("rebuild.filled", monkeypatch, lambda: seen.append(redis.exists("{waitlist:general}:line")))
+    projection.rebuild(GENERAL)
+    assert seen == [0]
+    assert tables.line_in_redis(redis) == tables.line_in_sql()
+
+
+def test_a_line_that_was_rebuilt_meanwhile_isnt_freed(
+    app: Flask, redis: Redis, now: datetime
+) -> None:
+    """P13: who gives up an epoch late may find the line of a newer one."""
+    people.crowd(2, now=now)
+    given_up = projection.of_cohort(GENERAL)
+    projection.rebuild(GENERAL)
+    given_up.drop()
+    assert projection.of_cohort(GENERAL).is_valid()
+    assert tables.line_in_redis(redis) == tables.line_in_sql()
+
+
+def test_a_line_of_many_pages_is_rebuilt_and_checked_whole(
+    app: Flask, redis: Redis, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P13: everybody on a border between two pages, too."""
+    for module in (lines, standing):
+        monkeypatch.setattr(module, "PAGE", 2)
+    ids = people.crowd(7, now=now)
+    people.make(people.find("p3@example.org"), rank=2)
+    assert projection.rebuild(GENERAL) == 7
+    assert tables.line_in_redis(redis) == tables.line_in_sql()
+    redis.zrem("{waitlist:general}:line", members.member(ids[2]))
+    redis.zadd("{waitlist:general}:line", {members.member(999): 6})
+    assert [one.entry_id for one in projection.check(GENERAL)] == [ids[2], 999]
+
+
+def test_what_guards_against_ghosts_passes_by_itself(
+    app: Flask, redis: Redis, now: datetime
+) -> None:
+    """Else the versions of a large import would stay until enough others come."""
+    people.crowd(1, now=now)
+    for name in ("versions", "applied"):
+        assert 60 < redis.ttl(f"{{waitlist:general}}:{name}") <= 120
+
+
 def test_two_rebuilds_at_once_end_in_one_whole_line(
     app: Flask, redis: Redis, now: datetime
 ) -> None:
@@ -265,9 +328,9 @@ def test_a_planted_difference_is_found_and_a_rebuild_mends_it(
 ) -> None:
     """P13."""
     ids = people.crowd(3, now=now)
-    redis.zincrby("{waitlist:general}:line", 40, lines.member(ids[0]))
-    redis.zrem("{waitlist:general}:line", lines.member(ids[1]))
-    redis.zadd("{waitlist:general}:line", {lines.member(999): 1_000})
+    redis.zincrby("{waitlist:general}:line", 40, members.member(ids[0]))
+    redis.zrem("{waitlist:general}:line", members.member(ids[1]))
+    redis.zadd("{waitlist:general}:line", {members.member(999): 1_000})
     found = projection.check(GENERAL)
     assert {one.entry_id for one in found} == {ids[0], ids[1], 999}
     assert {one.in_redis for one in found} >= {1_000}

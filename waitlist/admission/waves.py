@@ -8,22 +8,23 @@ whoever admits, and however many do.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import BigInteger, Text, insert, literal, select, update
+from sqlalchemy import select, update
 
-from waitlist import audit, cohorts, outbox, policy, projection, rows, seats
+from waitlist import audit, cohorts, outbox, policy, projection, seats
+from waitlist.admission import taking
 from waitlist.errors import LineUnavailable, ValueRefused
 from waitlist.extensions import db, reading, settings
 from waitlist.failpoints import failpoint
 from waitlist.line import Head
-from waitlist.models import Cohort, Entry, Gate, Invitation, Wave, new_nonce
+from waitlist.models import Cohort, Gate, Wave
 from waitlist.policy import Budget, Claim
 from waitlist.wake import wake
 
-ROUND = 2_000  # people admitted in one transaction
+ROUND = 1_000  # people admitted in one transaction
 MOST_ASKED = 1_000_000
 MOST_IN_VAIN = 3  # rounds in a row that wanted people and found none of them waiting
 
@@ -155,7 +156,7 @@ def _round(
     waiting = {cohort_id: len(heads) for cohort_id, heads in lines.items()}
     shares = policy.shares(this_round, _claims(waiting))
     taken = {
-        cohort_id: _take(cohort_id, lines[cohort_id][:people])
+        cohort_id: taking.take(cohort_id, lines[cohort_id][:people])
         for cohort_id, people in sorted(shares.people.items())
         if people
     }
@@ -193,55 +194,12 @@ def _claims(waiting: Mapping[int, int]) -> dict[int, Claim]:
     }
 
 
-def _take(cohort_id: int, heads: Iterable[Head]) -> list[int]:
-    """Turn these people from waiting to invited, if they still wait there at that rank.
-
-    Two statements, since SQLite 3.40 answers `(id, rank) IN (VALUES …)` wrongly for one pair.
-    """
-    ranks = {head.entry_id: head.rank for head in heads}
-    standing = db.session.execute(
-        select(Entry.id, Entry.rank)
-        .where(
-            Entry.id.in_(rows.ids(ranks)),
-            Entry.cohort_id + 0 == cohort_id,  # else SQLite walks the whole line by its index
-            projection.in_line(),
-        )
-        .order_by(Entry.id)
-        .with_for_update()
-    )
-    able = [entry_id for entry_id, rank in standing if ranks[entry_id] == rank]
-    taken = db.session.scalars(
-        update(Entry)
-        .where(Entry.id.in_(rows.ids(able)), Entry.state == "waiting")
-        .values(state="invited")
-        .returning(Entry.id)
-        .execution_options(synchronize_session=False)
-    ).all()
-    projection.note(cohort_id, ranks)
-    order = {entry_id: place for place, entry_id in enumerate(ranks)}
-    return sorted(taken, key=order.__getitem__)
-
-
 def _invite(
     outcome: Outcome, taken: Mapping[int, list[int]], *, actor: str, reason: str, now: datetime
 ) -> None:
     """Invitations, seats and owed mails of one round, in its transaction."""
     wave_id = _wave(outcome, sum(map(len, taken.values())), actor=actor, reason=reason, now=now)
-    people = [
-        (entry_id, cohort_id, new_nonce()) for cohort_id, ids in taken.items() for entry_id in ids
-    ]
-    new = rows.given(people, entry_id=BigInteger(), cohort_id=BigInteger(), nonce=Text())
-    named = [*new.c, literal(wave_id), literal(now, Invitation.created_at.type)]
-    invited = db.session.execute(
-        insert(Invitation.__table__)
-        .from_select([*new.c.keys(), "wave_id", "created_at"], select(*named))
-        .returning(Invitation.entry_id, Invitation.id)
-    ).all()
-    by_entry = dict(invited)
-    entry_ids = [entry_id for ids in taken.values() for entry_id in ids]
-    outbox.stage(
-        "invitation", entry_ids, now=now, invitations=[by_entry[entry_id] for entry_id in entry_ids]
-    )
+    taking.invite(taken, wave_id, now=now)
     seats.take(Counter({cohort_id: len(ids) for cohort_id, ids in taken.items()}))
     names = _names()
     outcome.by_cohort.update({names[cohort_id]: len(ids) for cohort_id, ids in taken.items()})

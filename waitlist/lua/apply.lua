@@ -1,32 +1,51 @@
 -- apply: bring members of a line to what SQL says of them, never back to something older.
--- KEYS[1] line        sorted set  entry id -> rank
--- KEYS[2] epoch       string      which filling of the line this is
--- KEYS[3] versions    hash        entry id -> version last applied, for two minutes
--- KEYS[4] applied     sorted set  entry id -> unix time it was applied
--- ARGV    epoch, unix time before SQL was read, then triples: entry id, version, rank or ''
+-- KEYS[1] line        sorted set  member -> rank
+-- KEYS[2] epoch       string      spelling and epoch: which filling of the line this is
+-- KEYS[3] versions    hash        member -> version last applied, for two minutes
+-- KEYS[4] applied     sorted set  member -> unix time it was applied
+-- ARGV    epoch, unix time before SQL was read, then triples: member, version, rank or '';
+--         no member twice
 -- returns how many were newer and applied; -1 for another epoch, -2 if SQL was read too long ago
-local MOST_AGE, KEPT = 60, 120
+local MOST_AGE, KEPT, AT_ONCE = 60, 120, 1000
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return -1 end
 local now = tonumber(redis.call('TIME')[1])
 if now - tonumber(ARGV[2]) > MOST_AGE then return -2 end
-local applied = 0
-for i = 3, #ARGV, 3 do
-  local member, version, rank = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  local last = redis.call('HGET', KEYS[3], member)
-  if not last or tonumber(last) <= tonumber(version) then
-    if rank == '' then
-      redis.call('ZREM', KEYS[1], member)
-    else
-      redis.call('ZADD', KEYS[1], rank, member)
+
+local function call(command, key, words)
+  if #words > 0 then redis.call(command, key, unpack(words)) end
+end
+
+local function apply(first, last)
+  local members = {}
+  for i = first, last, 3 do members[#members + 1] = ARGV[i] end
+  local known = redis.call('HMGET', KEYS[3], unpack(members))
+  local placed, gone, versions, times = {}, {}, {}, {}
+  for n, member in ipairs(members) do
+    local version, rank = ARGV[first + 3 * n - 2], ARGV[first + 3 * n - 1]
+    if not known[n] or tonumber(known[n]) <= tonumber(version) then
+      if rank == '' then
+        gone[#gone + 1] = member
+      else
+        placed[#placed + 1], placed[#placed + 2] = rank, member
+      end
+      versions[#versions + 1], versions[#versions + 2] = member, version
+      times[#times + 1], times[#times + 2] = now, member
     end
-    redis.call('HSET', KEYS[3], member, version)
-    redis.call('ZADD', KEYS[4], now, member)
-    applied = applied + 1
   end
+  call('ZREM', KEYS[1], gone)
+  call('ZADD', KEYS[1], placed)
+  call('HSET', KEYS[3], versions)
+  call('ZADD', KEYS[4], times)
+  return #versions / 2
 end
-local old = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now - KEPT, 'LIMIT', 0, 2000)
-for _, member in ipairs(old) do
-  redis.call('HDEL', KEYS[3], member)
-  redis.call('ZREM', KEYS[4], member)
+
+local applied = 0
+for first = 3, #ARGV, 3 * AT_ONCE do
+  applied = applied + apply(first, math.min(first + 3 * AT_ONCE, #ARGV + 1) - 1)
 end
+local old = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now - KEPT, 'LIMIT', 0, 2 * AT_ONCE)
+call('HDEL', KEYS[3], old)
+call('ZREM', KEYS[4], old)
+redis.call('EXPIRE', KEYS[3], KEPT)
+redis.call('EXPIRE', KEYS[4], KEPT)
 return applied

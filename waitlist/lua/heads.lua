@@ -1,7 +1,7 @@
 -- heads: the people at the front of a line.
--- KEYS[1] line   sorted set  entry id -> rank
--- KEYS[2] epoch  string      which filling of the line this is
+-- KEYS[1] line   sorted set  member -> rank
+-- KEYS[2] epoch  string      spelling and epoch: which filling of the line this is
 -- ARGV    epoch, how many
--- returns entry ids and ranks in turn, front first; nil for another epoch
+-- returns members and ranks in turn, front first; nil for another epoch
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return nil end
 return redis.call('ZRANGE', KEYS[1], 0, ARGV[2] - 1, 'WITHSCORES')

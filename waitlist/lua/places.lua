@@ -1,7 +1,7 @@
 -- places: where people stand, and how long the line is.
--- KEYS[1] line   sorted set  entry id -> rank
--- KEYS[2] epoch  string      which filling of the line this is
--- ARGV    epoch, entry ids
+-- KEYS[1] line   sorted set  member -> rank
+-- KEYS[2] epoch  string      spelling and epoch: which filling of the line this is
+-- ARGV    epoch, members
 -- returns the length, then for each the number of people ahead (-1: not in the line); nil for
 --         another epoch
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return nil end

@@ -1,7 +1,7 @@
 -- swap: put a freshly filled line in the place of the old one, and say so by its epoch.
--- KEYS[1] fresh line   sorted set  entry id -> rank
+-- KEYS[1] fresh line   sorted set  member -> rank
 -- KEYS[2] fresh epoch  string      the epoch of the filling; gone if it was lost meanwhile
--- KEYS[3] line         sorted set  entry id -> rank
+-- KEYS[3] line         sorted set  member -> rank
 -- KEYS[4] epoch        string
 -- ARGV    epoch
 -- returns 1, or 0 if what was filled in isn't whole any more

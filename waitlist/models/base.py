@@ -37,3 +37,9 @@ class Moment(TypeDecorator[datetime]):
 def new_nonce() -> str:
     """64 random bits: what a link must know to open its row."""
     return secrets.token_hex(8)
+
+
+def new_nonces(how_many: int) -> list[str]:
+    """So many nonces, drawn at once."""
+    drawn = secrets.token_hex(8 * how_many)
+    return [drawn[at : at + 16] for at in range(0, len(drawn), 16)]

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, delete, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, insert, literal, select, update
 
 from waitlist import audit, cohorts, projection, seats
 from waitlist.errors import FileRefused, ValueRefused
@@ -172,16 +172,26 @@ def _insert_people(run: Import, batch: ColumnElement[bool], *, now: datetime) ->
         "renewals": literal(0),
     }
     rows = select(*person.values()).where(batch).order_by(ImportRow.place)
-    db.session.execute(
-        insert_unless_known(Entry, Entry.address_key).from_select(
-            list(person), rows, include_defaults=False
-        )
-    )
-    mine = and_(Entry.address_key == ImportRow.address_key, Entry.import_id == run.id)
-    entered = select(literal(run.cohort_id), Entry.id).join(ImportRow, mine).where(batch)
-    db.session.execute(insert(LineChange).from_select(["cohort_id", "entry_id"], entered))
-    is_in = select(Entry.id).where(mine).exists()  # the others joined by themselves meanwhile
-    staging.change(run, batch, outcome=case((is_in, "accepted"), else_="duplicate"))
+    entered = db.session.scalars(
+        insert_unless_known(Entry, Entry.address_key)
+        .from_select(list(person), rows, include_defaults=False)
+        .returning(Entry.id)
+    ).all()
+    projection.note(run.cohort_id, entered)
+    _settle_outcomes(run, batch, len(entered))
+
+
+def _settle_outcomes(run: Import, batch: ColumnElement[bool], entered: int) -> None:
+    """Count and unstage who of a batch came in; the rest joined by themselves meanwhile.
+
+    Rows that came in are taken away at once: else each would be marked first, too.
+    """
+    if entered < staging.count(run, batch):
+        mine = and_(Entry.address_key == ImportRow.address_key, Entry.import_id == run.id)
+        known = ~select(Entry.id).where(mine).exists()
+        staging.change(run, and_(batch, known), outcome="duplicate")
+    staging.discard(run, batch)
+    run.accepted += entered
 
 
 def _upgrade(run: Import, *, now: datetime) -> None:
@@ -231,8 +241,8 @@ def _give_up(run: Import, rejects_file: str | None) -> Summary:
 def _summary(run: Import, rejects_file: str | None) -> Summary:
     return Summary(
         import_id=run.id,
-        rows=staging.count(run, literal(True)),
-        accepted=staging.count(run, ImportRow.outcome == "accepted"),
+        rows=staging.count(run, literal(True)) + run.accepted,
+        accepted=staging.count(run, ImportRow.outcome == "accepted") + run.accepted,
         duplicate=staging.count(run, ImportRow.outcome == "duplicate"),
         rejected=staging.count(run, ImportRow.outcome == "rejected"),
         upgraded=staging.count(run, ImportRow.upgraded.is_(True)),

@@ -12,14 +12,13 @@ from sqlalchemy import ColumnElement, and_, delete, func, insert, literal, selec
 from waitlist import arrivals
 from waitlist.errors import FileRefused
 from waitlist.extensions import db
-from waitlist.models import Entry, Import, ImportRow, new_nonce
+from waitlist.models import Entry, Import, ImportRow
+from waitlist.models.base import new_nonces
 from waitlist.signup import people_file
 
 BATCH = 5_000
 UNTOUCHABLE = ("withdrawn", "removed")
 UNCONFIRMED = ("pending", "unconfirmed")
-
-STAGE = insert(ImportRow.__table__)  # of the table: rows of the model take five times as long
 
 Progress = Callable[[int], None]
 
@@ -31,7 +30,7 @@ def stage(run: Import, path: Path, progress: Progress) -> None:
     count = 0
     try:
         for batch in _batches(people_file.rows(path)):
-            db.session.execute(STAGE, [_values(run.id, row) for row in batch])
+            _store(run, batch)
             db.session.commit()
             count += len(batch)
             progress(count)
@@ -107,18 +106,27 @@ def refresh_statistics(table: str) -> None:
         db.session.execute(text(f"ANALYZE {table}"))
 
 
-def discard(run: Import) -> None:
-    """Remove the run's rows, in the caller's transaction."""
+def discard(run: Import, which: ColumnElement[bool] | None = None) -> None:
+    """Remove these rows of the run, or all, in the caller's transaction."""
     db.session.execute(
         delete(ImportRow)
-        .where(ImportRow.import_id == run.id)
+        .where(ImportRow.import_id == run.id, literal(True) if which is None else which)
         .execution_options(synchronize_session=False)
     )
 
 
-def _values(import_id: int, row: people_file.Row) -> dict[str, Any]:
+def _store(run: Import, batch: list[people_file.Row]) -> None:
+    """Stage these rows: past the ORM, which would look at every value of every row."""
+    nonces = new_nonces(len(batch))
+    rows = [_values(run.id, row, nonce) for row, nonce in zip(batch, nonces, strict=True)]
+    db.session.connection().execute(insert(ImportRow.__table__), rows)
+
+
+def _values(import_id: int, row: people_file.Row, nonce: str) -> dict[str, Any]:
     return {
         "import_id": import_id,
+        "nonce": nonce,
+        "upgraded": False,
         "number": row.number,
         "outcome": "rejected" if row.reason else "staged",
         "reason": row.reason[:200],
@@ -129,7 +137,6 @@ def _values(import_id: int, row: people_file.Row) -> dict[str, Any]:
         "locale": row.locale,
         "joined_at": row.joined_at,
         "attributes": row.attributes,
-        "nonce": new_nonce(),
     }
 
 
