@@ -13,7 +13,7 @@ from tests.bench.bars import Row, alone, compared, interleaved
 from tests.bench.stand import Stand
 from tests.bench.wrk import Load
 
-CONNECTIONS = 128
+CONNECTIONS = 256
 PARTS = re.compile(r'<(?:link|script|img)[^>]+?(?:href|src)="([^"]+)"')
 REQUEST = (
     "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n"

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from flask import Flask
-from playwright.sync_api import Browser, BrowserContext, Page, Response, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Response, Route, expect
 
 from tests import people
 from tests.conftest import Deliver
@@ -176,6 +176,50 @@ def test_the_join_page_is_light_and_sets_no_cookie(visit: Visit) -> None:
     assert len(loaded) >= 2
     assert 0 < weight < HEAVIEST
     assert page.context.cookies() == []
+
+
+@pytest.mark.parametrize("locale", ["en", "fr"])
+@pytest.mark.usefixtures("app")
+def test_the_join_page_tries_again_by_itself_while_the_service_is_busy(
+    visit: Visit, locale: str
+) -> None:
+    """P11: who came at the worst moment types their address once."""
+    answers = ["503", "cut off", "429", "real"]
+
+    def answer(route: Route) -> None:
+        match answers.pop(0):
+            case "cut off":
+                route.abort()
+            case "real":
+                route.continue_()
+            case status:
+                route.fulfill(status=int(status), headers={"Retry-After": "1"}, body="busy")
+
+    page = visit("/", locale=locale)
+    page.route("**/join", answer)
+    page.fill("#address", ALICE)
+    page.click("main form button")
+    status = page.get_by_role("status")
+    expect(status).to_contain_text({"en": "We keep trying", "fr": "Nous réessayons"}[locale])
+    expect(page.locator("main form button")).to_be_disabled()
+    expect(page.locator("h1")).to_contain_text(
+        {"en": "Check your mail", "fr": "Consultez vos e-mails"}[locale], timeout=30_000
+    )
+    assert not answers
+    assert people.find(ALICE).locale == locale
+
+
+@pytest.mark.usefixtures("app")
+def test_a_wrong_address_is_told_on_the_page_which_then_takes_a_right_one(visit: Visit) -> None:
+    page = visit("/")
+    page.fill("#address", "a@b")
+    page.click("main form button")
+    expect(page.get_by_role("alert")).to_be_focused()
+    expect(page.locator("#address")).to_have_value("a@b")
+    page.fill("#address", ALICE)
+    page.click("main form button")
+    expect(page.locator("h1")).to_contain_text("Check your mail")
+    assert people.find(ALICE).state == "pending"
 
 
 @pytest.mark.usefixtures("app")
