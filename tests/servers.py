@@ -24,6 +24,7 @@ from typing import cast
 
 import psycopg
 from aiosmtpd.smtp import SMTP, Envelope, Session
+from redis import Redis
 from sqlalchemy import make_url
 
 from workers.development.parts import redis_answers, redis_command
@@ -105,6 +106,17 @@ def locked(url: str) -> Iterator[None]:
     ) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
+
+
+@contextlib.contextmanager
+def stopped(client: Redis) -> Iterator[None]:
+    """This server stands still, with its connections open."""
+    pid = int(client.info("server")["process_id"])
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 class Received(EmailMessage):

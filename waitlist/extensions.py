@@ -98,6 +98,30 @@ def init_app(app: Flask) -> None:
     app.extensions["redis_for_rq"] = connect_redis(url, decode_responses=False)
 
 
+class _Once(Retry):
+    """No second try; and after a time-out, none at all for a while.
+
+    Else each who needs a Redis that is frozen waits for it, one after the other.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(NoBackoff(), 0)
+        self._frozen_until = 0.0
+
+    def __deepcopy__(self, _memo: Any) -> _Once:
+        return self  # every connection has a copy, and all are to know
+
+    def call_with_retry(self, *args: Any, **more: Any) -> Any:
+        """What the call gives, unless the server timed out a moment ago."""
+        if time.monotonic() < self._frozen_until:
+            raise redis_py.TimeoutError("Redis was frozen a moment ago")
+        try:
+            return super().call_with_retry(*args, **more)
+        except (redis_py.TimeoutError, TimeoutError):
+            self._frozen_until = time.monotonic() + REDIS_WAIT
+            raise
+
+
 def connect_redis(url: str, *, decode_responses: bool) -> redis_py.Redis:
     """A client for `url` that gives up after `REDIS_WAIT` seconds."""
     client: redis_py.Redis = redis_py.Redis.from_url(
@@ -105,7 +129,7 @@ def connect_redis(url: str, *, decode_responses: bool) -> redis_py.Redis:
         decode_responses=decode_responses,
         socket_timeout=REDIS_WAIT,
         socket_connect_timeout=REDIS_WAIT,
-        retry=Retry(NoBackoff(), 0),
+        retry=_Once(),
     )
     return client
 

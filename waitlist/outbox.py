@@ -9,16 +9,18 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    Insert,
     Integer,
     Text,
+    bindparam,
     func,
     insert,
-    literal,
     select,
     update,
 )
@@ -26,7 +28,7 @@ from sqlalchemy import (
 from waitlist.extensions import db, rows_changed
 from waitlist.models import Message
 from waitlist.models.base import new_nonces
-from waitlist.rows import given
+from waitlist.rows import Given, given
 
 LEASE = timedelta(seconds=55)  # longer than one mail can take: see mailer.TIMEOUT
 FIRST_DELAY = timedelta(seconds=15)
@@ -43,20 +45,26 @@ def stage(
     """Owe each of these people a mail, in the caller's transaction; wake `mail` after it."""
     people = list(entry_ids)
     whose: Sequence[int | None] = invitations or [None] * len(people)
-    rows = zip(people, whose, new_nonces(len(people)), strict=True)
-    owed = given(rows, entry_id=BigInteger(), invitation_id=BigInteger(), nonce=Text())
-    moment = literal(now, Message.created_at.type)
+    owed, staging = _staging(db.engine.dialect.name)
+    rows = owed.values(zip(people, whose, new_nonces(len(people)), strict=True))
+    what = {"kind": kind, "priority": priority(kind), "now": now}
+    db.session.execute(staging, {**rows, **what})
+
+
+@cache
+def _staging(dialect: str) -> tuple[Given, Insert]:
+    owed = Given(dialect, "owed", entry_id=BigInteger(), invitation_id=BigInteger(), nonce=Text())
+    moment = bindparam("now", type_=Message.created_at.type)
     values: dict[str, Any] = {
-        "kind": literal(kind),
-        "priority": literal(priority(kind)),
+        "kind": bindparam("kind", type_=Text()),
+        "priority": bindparam("priority", type_=Integer()),
         "entry_id": owed.c.entry_id,
         "invitation_id": owed.c.invitation_id,
         "nonce": owed.c.nonce,
         "created_at": moment,
         "due_at": moment,
     }
-    staged = select(*values.values())
-    db.session.execute(insert(Message.__table__).from_select(list(values), staged))
+    return owed, insert(Message.__table__).from_select(list(values), select(*values.values()))
 
 
 def priority(kind: str) -> int:
@@ -96,7 +104,9 @@ def lease(*, now: datetime, most: int = 1) -> list[Leased]:
     )
     found = db.session.execute(
         update(Message)
-        .where(Message.id.in_(select(due.c.id)), Message.state == "queued")
+        .where(
+            Message.id.in_(select(due.c.id))
+        )  # the state too, and SQLite reads all that is queued
         .values(state="sending", lease=Message.lease + 1, leased_until=now + LEASE)
         .returning(Message.priority, Message.id, Message.lease, Message.attempts)
         .execution_options(synchronize_session=False)

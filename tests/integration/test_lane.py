@@ -28,6 +28,8 @@ from waitlist.web.lane import Lane
 
 OURS = "https://join.example.com"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+JSON = {"Accept": "application/json"}
+FRENCH = {"Accept-Language": "fr-CA, en;q=0.5"}
 Ask = Callable[..., list[httpx.Response]]
 
 
@@ -212,15 +214,66 @@ def test_what_is_public_is_kept_for_a_second(
     assert waiting() == 1
 
 
+def test_what_is_kept_is_what_was_asked_for(lane: Lane) -> None:
+    ask(lane, ("GET", "/?lang=fr", {}), ("HEAD", "/", {}))
+    english, french = ask(lane, ("GET", "/", {}), ("GET", "/", FRENCH))
+    assert '<html lang="en">' in english.text
+    assert '<html lang="fr">' in french.text
+
+
+def test_people_who_follow_another_sites_link_get_what_is_kept(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(lane, ("GET", "/", {}))
+    monkeypatch.setattr(lane, "_flask", None)
+    [answer] = ask(lane, ("GET", "/", {"Sec-Fetch-Site": "cross-site"}))
+    assert answer.status_code == 200
+
+
+def test_who_hangs_up_in_the_midst_of_an_address_doesnt_join_with_half_of_it(lane: Lane) -> None:
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/join",
+        "query_string": b"",
+        "headers": [(b"content-type", FORM["Content-Type"].encode())],
+        "client": ("203.0.113.7", 1),
+    }
+    messages: list[dict[str, Any]] = [
+        {"type": "http.request", "body": b"address=alice@example.co", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    sent: list[object] = []
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0)
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    asyncio.run(lane(scope, receive, send))
+    assert not sent
+    assert db.session.scalar(select(func.count()).select_from(Entry)) == 0
+
+
+def test_a_frozen_redis_is_waited_for_once_and_not_by_each(
+    lane: Lane, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P14: fifty who join one after the other."""
+    people.join(BOB, now=datetime.now(UTC))
+    with servers.stopped(redis):
+        begun = time.monotonic()
+        for number in range(50):
+            [answer] = ask(lane, *joins(f"p{number}@example.org"))
+            assert answer.status_code == 202
+        assert time.monotonic() - begun < 20  # each would wait for a second, twice
+
+
 @pytest.fixture
 def place(app: Flask, now: datetime) -> str:
     """The address of Alice's place."""
     entry = people.wait_in_line(ALICE, now=now)
     return f"/place/{links.entry_token(Purpose.PLACE, entry)}"
-
-
-JSON = {"Accept": "application/json"}
-FRENCH = {"Accept-Language": "fr-CA, en;q=0.5"}
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -138,26 +136,17 @@ def test_while_redis_is_frozen_people_join_and_all_goes_on_when_it_thaws(
             people.crowd(2, now=now)
             people.open_gate(1, 3_600_000, now=now)
             waves.tick(now=now)
-            with _stopped(client):
+            with servers.stopped(client):
                 late = people.wait_in_line(ALICE, now=now)
                 assert late.state == "waiting"
                 assert people.place_of(late, now=now).position is None
                 with pytest.raises(LineUnavailable):
                     waves.tick(now=now + SECOND)
                 db.session.rollback()
+            time.sleep(2 * extensions.REDIS_WAIT)
             assert waves.tick(now=now + 2 * SECOND).admitted == 1
             assert tables.line_in_redis(client) == tables.line_in_sql()
             assert people.place_of(people.find(ALICE), now=now).position == 2
-
-
-@contextmanager
-def _stopped(client: Redis) -> Iterator[None]:
-    pid = int(client.info("server")["process_id"])
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 @pytest.mark.parametrize(

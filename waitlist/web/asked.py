@@ -54,8 +54,7 @@ def plainly(scope: Mapping[str, Any], body: bytes, settings: Settings) -> Asked 
     repeated = len(headers) < len(scope["headers"])
     if sent is None or scope["query_string"] or repeated or len(body) > MOST_BYTES:
         return None
-    ours = (headers.get(b"host", ""), security.host_of(settings.public_url))
-    if security.is_foreign(headers.get(b"sec-fetch-site"), headers.get(b"origin"), ours):
+    if scope["method"] == "POST" and _is_foreign(headers, settings):
         return None
     return Asked(
         client=_client(scope, headers.get(b"x-forwarded-for"), settings.proxy_hops),
@@ -64,6 +63,11 @@ def plainly(scope: Mapping[str, Any], body: bytes, settings: Settings) -> Asked 
         fields=sent,
         etags=headers.get(b"if-none-match", ""),
     )
+
+
+def _is_foreign(headers: Mapping[bytes, str], settings: Settings) -> bool:
+    ours = (headers.get(b"host", ""), security.host_of(settings.public_url))
+    return security.is_foreign(headers.get(b"sec-fetch-site"), headers.get(b"origin"), ours)
 
 
 def _client(scope: Mapping[str, Any], forwarded: str | None, hops: int) -> str | None:

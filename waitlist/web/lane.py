@@ -40,6 +40,7 @@ JOINS_TOGETHER = 250  # of one transaction, which holds the write lock some 10 m
 PLACES_TOGETHER = 500
 MOST_WAITING = 2_000  # joins, or places, that wait for the next group; more are shed
 KEPT = 1.0  # seconds
+GIVE_WAY = 0.015  # seconds that a group leaves to those who confirm or finish just then
 
 
 class Lane:
@@ -49,7 +50,7 @@ class Lane:
         self._app, self._wsgi = app, app.wsgi_app
         self._settings: Settings = app.config["SETTINGS"]
         self._for_flask = ThreadPoolExecutor(self._settings.web_threads, "flask")
-        self._hot_in_flask = 0
+        self._hot_in_flask = self._urgent = 0  # requests that Flask is working on
         for_groups = ThreadPoolExecutor(2, "together")
         self._joins = Together(self._in_context(hot.join), for_groups, most=JOINS_TOGETHER)
         self._places = Together(self._in_context(hot.place_of), for_groups, most=PLACES_TOGETHER)
@@ -62,7 +63,10 @@ class Lane:
             raise NotImplementedError(scope["type"])
         begun = time.perf_counter()
         words = scope["path"].removeprefix("/").split("/")
-        body = await _body(scope, receive)
+        try:
+            body = await _body(scope, receive)
+        except ConnectionAbortedError:
+            return
         said = await self._answer(scope, words, body) if words[0] in ROUTES else None
         if said is not None:
             self._tally.note(scope["method"], ROUTES[words[0]], said.status, begun)
@@ -111,14 +115,17 @@ class Lane:
         environ = build_environ(scope, io.BytesIO(body))  # type: ignore[arg-type]
         environ["wsgi.input_terminated"] = True  # type: ignore[typeddict-unknown-key]
         self._hot_in_flask += is_hot
+        self._urgent += not is_hot
         try:
             loop = asyncio.get_running_loop()
             response = await loop.run_in_executor(self._for_flask, self._flask, environ)
         finally:
             self._hot_in_flask -= is_hot
+            self._urgent -= not is_hot
         said = of_response(response)
-        if asked and scope["method"] == "GET" and response.cache_control.public:
-            self._kept[_key(scope, asked)] = (time.monotonic() + KEPT, said)
+        is_public = is_hot and scope["method"] == "GET" and response.cache_control.public
+        if is_public and (plain := plainly(scope, body, self._settings)):
+            self._kept[_key(scope, plain)] = (time.monotonic() + KEPT, said)
         return said
 
     def _flask(self, environ: Any) -> Response:
@@ -130,6 +137,8 @@ class Lane:
 
     def _in_context(self, work: Callable[[Sequence[Item]], Answers]) -> Callable[..., Answers]:
         def run(items: Sequence[Item]) -> Answers:
+            if self._urgent:
+                time.sleep(GIVE_WAY)
             with self._app.app_context():
                 return work(items)
 
@@ -141,12 +150,17 @@ def _key(scope: Scope, asked: Asked) -> Key:
 
 
 async def _body(scope: Scope, receive: Receive) -> bytes:
-    """The body, or of one that is too long a little more than may be sent."""
+    """The body, or of one that is too long a little more than may be sent.
+
+    `ConnectionAbortedError` if whoever sends it hangs up in the midst of it.
+    """
     if scope["method"] in ("GET", "HEAD"):
         return b""
     body, more = b"", True
     while more and len(body) <= MAX_BODY:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionAbortedError  # half an address would be somebody else's
         body += message.get("body", b"")
         more = message.get("more_body", False)
     return body
