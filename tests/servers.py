@@ -132,6 +132,7 @@ class SmtpSink:
     `answers` go to the next messages, one each: a mail is kept if its answer starts with
     2; "drop" keeps it and hangs up without an answer, as a server that dies after DATA.
     `rcpt_answer` goes to every recipient instead of 250; `delay` (seconds) to every DATA.
+    `pipelines`: it says that it takes several commands at once (it always does).
     """
 
     port: int = 0
@@ -139,6 +140,20 @@ class SmtpSink:
     answers: list[str] = field(default_factory=list)
     rcpt_answer: str | None = None
     delay: float = 0.0
+    pipelines: bool = True
+
+    async def handle_EHLO(
+        self,
+        _server: SMTP,
+        session: Session,
+        _envelope: Envelope,
+        hostname: str,
+        responses: list[str],
+    ) -> list[str]:
+        """Say what it can."""
+        session.host_name = hostname
+        first, *others = responses
+        return [first, *(["250-PIPELINING"] if self.pipelines else []), *others]
 
     async def handle_RCPT(
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: object

@@ -35,6 +35,9 @@ ACCEPTED, FORWARDED, CLOSING = 250, 251, 421
 OF_US = (500, 502, 503, 530, 534, 535, 538)
 
 
+Reply = tuple[int, bytes]
+
+
 class Outcome(StrEnum):
     """How the mail server answered."""
 
@@ -175,10 +178,10 @@ class Route(Connection):
     def _envelope(self, host: smtplib.SMTP, to: str) -> Answer | None:
         """Sender and recipient; an answer only if the server refuses the recipient."""
         host.ehlo_or_helo_if_needed()
-        code, words = host.mail(settings().mail_from)
+        (code, words), recipient = _introduce(host, settings().mail_from, to)
         if code != ACCEPTED:
             raise smtplib.SMTPSenderRefused(code, words, settings().mail_from)
-        code, words = host.rcpt(to)
+        code, words = recipient or host.rcpt(to)
         if code in (ACCEPTED, FORWARDED):
             return None
         self._reset(host)
@@ -200,6 +203,18 @@ class Route(Connection):
             self.close()
             return Answer(Outcome.UNKNOWN, type(error).__name__)
         return Answer(Outcome.SENT) if code == ACCEPTED else _refusal(code)
+
+
+def _introduce(host: smtplib.SMTP, sender: str, to: str) -> tuple[Reply, Reply | None]:
+    """The answers to sender and recipient, in one round trip if the server can (RFC 2920).
+
+    Of one that can't only the first.
+    """
+    if not host.has_extn("pipelining"):
+        return host.mail(sender), None
+    names = smtplib.quoteaddr(_header(sender)), smtplib.quoteaddr(_header(to))
+    host.send("MAIL FROM:{}\r\nRCPT TO:{}\r\n".format(*names))
+    return host.getreply(), host.getreply()
 
 
 def _refusal(code: int) -> Answer:

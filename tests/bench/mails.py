@@ -6,7 +6,7 @@ from tests.bench import ceilings
 from tests.bench.bars import Row, Unmeasured, compared, interleaved
 from tests.bench.stand import Stand
 
-OWED_A_SECOND = 1_200  # of sending, so that the worker never runs dry
+OWED_A_SECOND = 2_500  # of sending, so that the worker never runs dry
 
 
 def mail(stand: Stand) -> Row:

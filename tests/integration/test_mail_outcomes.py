@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import smtplib
 import socket
 from datetime import datetime, timedelta
 from typing import cast
@@ -28,6 +29,12 @@ from waitlist.tokens import Purpose
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 FOREVER = timedelta(days=3_650)
 PROBE = timedelta(seconds=15)  # how often a server that is away is tried
+
+
+@pytest.fixture(autouse=True, params=[True, False], ids=["pipelined", "one-by-one"])
+def _pipelines(request: pytest.FixtureRequest, sink: SmtpSink) -> None:
+    """Each answer means the same however the server takes its commands."""
+    sink.pipelines = request.param
 
 
 @pytest.fixture
@@ -258,3 +265,21 @@ def test_leaving_cancels_an_invitations_mail_and_gives_the_seat_back(
     assert gate.verify() == {}
     (mail,) = deliver(now + HOUR)
     assert people.link_in(mail, "/undo/")
+
+
+def test_sender_and_recipient_go_at_once_to_a_server_that_pipelines(
+    alice: Entry, now: datetime, sink: SmtpSink, deliver: Deliver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A round trip less for every mail."""
+    said: list[str] = []
+    send = smtplib.SMTP.send
+
+    def listen(host: smtplib.SMTP, words: bytes | str) -> None:
+        said.append(words.decode() if isinstance(words, bytes) else words)
+        send(host, words)
+
+    monkeypatch.setattr(smtplib.SMTP, "send", listen)
+    deliver(now)
+    assert sink.messages[-1].envelope.rcpt_tos == [alice.mail_to]
+    both = [words for words in said if "MAIL" in words.upper() and "RCPT" in words.upper()]
+    assert len(both) == (1 if sink.pipelines else 0)
