@@ -18,7 +18,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
 from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
-from zxcvbn import zxcvbn
+from zxcvbn_rs_py import zxcvbn
 
 from waitlist import links, outbox, policy, tokens
 from waitlist.errors import (
@@ -166,7 +166,7 @@ def _password_reason(form: Form) -> str | None:
     if len(form.password) >= policy.PASSWORD_LENGTH.stop:
         return "too-long"
     known = [form.handle, form.display_name]
-    score = zxcvbn(form.password[:ZXCVBN_LIMIT], user_inputs=known)["score"]
+    score = int(zxcvbn(form.password[:ZXCVBN_LIMIT], user_inputs=known).score)
     return None if score >= policy.PASSWORD_SCORE else "weak"
 
 
