@@ -20,7 +20,7 @@ from waitlist import cohorts, links, projection
 from waitlist.admission import gate, waves
 from waitlist.extensions import db
 from waitlist.models import Cohort, Entry, Invitation, Message
-from waitlist.onboarding import completion, invitations
+from waitlist.onboarding import completion, forms, invitations
 from waitlist.onboarding.completion import Completed
 from waitlist.signup import joining, leaving, people, place
 from waitlist.signup.joining import Joining
@@ -157,10 +157,10 @@ def invitation_of(entry: Entry) -> Invitation:
     return found
 
 
-def form(handle: str = "ada", **changes: str) -> completion.Form:
+def form(handle: str = "ada", **changes: str) -> forms.Form:
     """A completion form in which nothing is wrong, but for the changes."""
     right = {"handle": handle, "display_name": "Ada L.", "password": PASSWORD, "terms": "yes"}
-    return completion.form_of({**right, **changes})
+    return forms.form_of({**right, **changes})
 
 
 def register(entry: Entry, handle: str, *, now: datetime) -> Completed:

@@ -27,8 +27,9 @@ from waitlist.errors import (
 )
 from waitlist.extensions import db
 from waitlist.models import Entry, Invitation, Message, Registration
-from waitlist.onboarding import completion, invitations, view
-from waitlist.onboarding.completion import Completed, Form
+from waitlist.onboarding import completion, forms, invitations, view
+from waitlist.onboarding.completion import Completed
+from waitlist.onboarding.forms import Form
 
 MINUTE = timedelta(minutes=1)
 PARALLEL = 32
@@ -233,7 +234,7 @@ def test_a_password_of_the_persons_own_handle_and_name_is_weak(token: str, now: 
 
 def test_every_wrong_field_is_told_at_once(token: str, now: datetime) -> None:
     with pytest.raises(FieldsInvalid) as refused:
-        _complete(token, completion.form_of({}), now)
+        _complete(token, forms.form_of({}), now)
     assert set(refused.value.reasons) == {"handle", "display_name", "password", "terms"}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, jsonify, request, url_for
 from flask.typing import ResponseReturnValue
 
-from waitlist.onboarding import completion
+from waitlist.onboarding import completion, forms
 from waitlist.web import asked
 from waitlist.web.invite import mark_replay
 
@@ -20,7 +20,7 @@ def complete() -> ResponseReturnValue:
     key = request.headers.get("Idempotency-Key", "")[: completion.KEY_LIMIT] or None
     done = completion.complete(
         token if isinstance(token, str) else "",
-        completion.form_of(fields),
+        forms.form_of(fields),
         key=key,
         now=asked.now(),
     )

@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 
 from waitlist import links
 from waitlist.errors import AlreadyCompleted, FieldsInvalid, InvitationClosed
-from waitlist.onboarding import completion, invitations, view
+from waitlist.onboarding import completion, forms, invitations, view
 from waitlist.onboarding.view import InvitationView
 from waitlist.web import asked, words
 
@@ -31,7 +31,7 @@ def page(token: str) -> ResponseReturnValue:
 def complete(token: str) -> ResponseReturnValue:
     """Finish registration; the same form again goes to the same welcome page."""
     fields = asked.fields()
-    form = completion.form_of(fields)
+    form = forms.form_of(fields)
     shown = _look(token)
     try:
         done = completion.complete(token, form, now=asked.now())
@@ -72,7 +72,7 @@ def _refused(
     token: str,
     shown: InvitationView,
     fields: Mapping[str, object],
-    form: completion.Form,
+    form: forms.Form,
     refusal: FieldsInvalid | InvitationClosed | AlreadyCompleted,
 ) -> ResponseReturnValue:
     """The page for each way in which the form can be refused; nothing typed is lost."""
