@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
-from typing import Any
+from typing import Any, TypeVar
 
 from click.testing import Result
 from flask import Flask, has_app_context
@@ -13,6 +16,14 @@ from flask.testing import FlaskClient, FlaskCliRunner
 from werkzeug.test import TestResponse
 
 from waitlist.extensions import db
+
+T = TypeVar("T")
+
+
+def in_a_loop(scene: Coroutine[Any, Any, T]) -> T:
+    """What this gives, in a thread and loop of its own: the main thread's may be Playwright's."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, scene).result()
 
 
 class Browser(FlaskClient):

@@ -19,6 +19,7 @@ from sqlalchemy import event, func, select, text
 from tests import people, servers, tables
 from tests.conftest import POSTGRES, MakeApp
 from tests.people import ALICE, BOB
+from tests.visitors import in_a_loop
 from waitlist import extensions, limits, links
 from waitlist.extensions import db
 from waitlist.models import Entry, Message
@@ -54,7 +55,7 @@ def ask(lane: Lane, *requests: tuple[Any, ...], peer: str = "203.0.113.7") -> li
             )
 
     db.session.rollback()
-    return asyncio.run(send())
+    return in_a_loop(send())
 
 
 def joins(*addresses: str) -> list[tuple[Any, ...]]:
@@ -251,7 +252,7 @@ def test_who_hangs_up_in_the_midst_of_an_address_doesnt_join_with_half_of_it(lan
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    asyncio.run(lane(scope, receive, send))
+    in_a_loop(lane(scope, receive, send))
     assert not sent
     assert db.session.scalar(select(func.count()).select_from(Entry)) == 0
 

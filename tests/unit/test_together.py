@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.visitors import in_a_loop
 from waitlist.together import Together
 
 
@@ -38,7 +39,7 @@ def _play(
         with ThreadPoolExecutor(1) as threads:
             await scene(Together(work, threads, most=most))
 
-    asyncio.run(play())
+    in_a_loop(play())
 
 
 def test_who_comes_alone_doesnt_wait_for_company() -> None:
