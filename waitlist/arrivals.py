@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from waitlist.extensions import db
 
@@ -12,21 +12,21 @@ LOCK_NAME = 7_001  # of PostgreSQL's advisory lock between single arrivals and w
 
 def next_arrival() -> int:
     """A number greater than any given before."""
-    return of_each(1)[0]
+    return of_each(1, db.session.connection())[0]
 
 
-def of_each(how_many: int) -> list[int]:
+def of_each(how_many: int, connection: Connection) -> list[int]:
     """As many numbers, rising, each greater than any given to a transaction that is done.
 
     On PostgreSQL those who arrive don't wait for one another: a sequence, whose gaps harm
     nobody.
     """
-    if db.engine.dialect.name == "sqlite":
-        first = next_block(how_many)
-        return list(range(first, first + how_many))
-    db.session.execute(text(f"SELECT pg_advisory_xact_lock_shared({LOCK_NAME})"))
+    if connection.dialect.name == "sqlite":
+        last = _count_on(how_many, connection)
+        return list(range(last - how_many + 1, last + 1))
+    connection.execute(text(f"SELECT pg_advisory_xact_lock_shared({LOCK_NAME})"))
     numbers = text("SELECT nextval('arrival_seq') FROM generate_series(1, :how_many)")
-    return [int(number) for number in db.session.scalars(numbers, {"how_many": how_many})]
+    return [int(number) for number in connection.scalars(numbers, {"how_many": how_many})]
 
 
 def next_block(how_many: int) -> int:
@@ -35,8 +35,12 @@ def next_block(how_many: int) -> int:
     On PostgreSQL the block waits until the arrivals under way are committed.
     """
     if db.engine.dialect.name == "sqlite":
-        last = db.session.scalar(COUNT_ON, {"how_many": how_many})
-        return int(last) - how_many + 1
+        return _count_on(how_many, db.session.connection()) - how_many + 1
     db.session.execute(text(f"SELECT pg_advisory_xact_lock({LOCK_NAME})"))
     block = text("SELECT setval('arrival_seq', nextval('arrival_seq') + :more)")
     return int(db.session.scalar(block, {"more": how_many - 1})) - how_many + 1
+
+
+def _count_on(how_many: int, connection: Connection) -> int:
+    """The last of so many numbers on SQLite, whose write lock the caller has."""
+    return int(connection.scalar(COUNT_ON, {"how_many": how_many}) or 0)

@@ -24,7 +24,7 @@ from sqlalchemy.orm import DeclarativeBase
 from waitlist.config import ROOT, Settings
 
 LOCK_WAIT = 5  # seconds that a transaction waits for another's lock
-LOOK_AGAIN = 0.001  # seconds between two looks at SQLite's
+LOOK_AGAIN = 0.0001  # seconds between two looks at SQLite's
 REDIS_WAIT = 1.0  # seconds that anyone waits for Redis before going on without it
 
 
@@ -141,14 +141,14 @@ def insert_unless_known(model: Any, key: Any) -> Any:
     return insert(model).on_conflict_do_nothing(index_elements=[key])
 
 
-def seek() -> None:
+def seek(connection: Connection) -> None:
     """Have this transaction's statements find rows by index, however small their tables seemed.
 
     PostgreSQL plans by statistics that are a minute old, and keeps a plan: of a launch's first
     minute it believes that nobody is there, and looks through all who are, for each who joins.
     """
-    if db.engine.dialect.name == "postgresql":
-        db.session.execute(SEEK)
+    if connection.dialect.name == "postgresql":
+        connection.execute(SEEK)
 
 
 def rows_changed(statement: Executable) -> int:
@@ -190,29 +190,31 @@ def _begin_sqlite(connection: Connection) -> None:
     if read_only:
         raw.execute("BEGIN")
         return
-    raw.execute(f"PRAGMA {_busy(LOOK_AGAIN)}")
+    raw.execute(f"PRAGMA {_busy(0)}")
     try:
-        _take_write_lock(raw)
-    except sqlite3.Error:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # as SQLAlchemy's own error, if it fails again
+        if not _took_write_lock(raw):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # once more, for SQLAlchemy's own error
     finally:
         raw.execute(f"PRAGMA {_busy(LOCK_WAIT)}")
 
 
-def _take_write_lock(raw: sqlite3.Connection) -> None:
-    """Wait for the write lock, looking every millisecond.
+def _took_write_lock(raw: sqlite3.Connection) -> bool:
+    """Wait for the write lock, looking ten times a millisecond.
 
     SQLite itself looks ever more rarely, in the end ten times a second: beside a process that
-    takes the lock a hundred times a second, nobody else would get it.
+    takes the lock a hundred times a second, nobody else would get it. So two web processes
+    that commit joins in turn would wait for each other most of the time.
     """
     until = time.monotonic() + LOCK_WAIT
-    while True:
+    while time.monotonic() < until:
         try:
             raw.execute("BEGIN IMMEDIATE")
-            return
+            return True
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
-                raise
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                break
+        time.sleep(LOOK_AGAIN)
+    return False
 
 
 def _busy(seconds: float) -> str:

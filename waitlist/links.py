@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from waitlist.errors import LinkInvalid, LinkOver
@@ -45,6 +46,18 @@ def welcome_token(registration: Registration) -> str:
 def ref_of(purpose: Purpose, token: str) -> Ref:
     """What a token names, if it was signed for `purpose`; `LinkInvalid` otherwise."""
     return loads(settings().secret_keys, purpose, token)
+
+
+def refs_of(purpose: Purpose, tokens: Sequence[str]) -> list[Ref | None]:
+    """What each of these names; None where `ref_of` raises."""
+    keys = settings().secret_keys
+    found: list[Ref | None] = []
+    for token in tokens:
+        try:
+            found.append(loads(keys, purpose, token))
+        except LinkInvalid:
+            found.append(None)
+    return found
 
 
 def entry_of(purpose: Purpose, token: str) -> Entry:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
+import socket
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -78,6 +80,9 @@ def _parts(typed: str) -> tuple[str, str]:
 
 def network(client: str | None) -> str | None:
     """Whom a limit counts: an IPv4 address, or the /64 of an IPv6 one (RFC 6177), or None."""
+    with suppress(OSError, TypeError, ValueError):
+        socket.inet_pton(socket.AF_INET, client or "")  # a tenth of the time of what follows
+        return client
     try:
         address = ipaddress.ip_address(client or "")
     except ValueError:

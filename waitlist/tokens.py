@@ -10,15 +10,17 @@ import hmac
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
-from itsdangerous import BadData, TimestampSigner, URLSafeSerializer
+from itsdangerous import BadData, Signer, TimestampSigner, URLSafeSerializer
+from itsdangerous.signer import SigningAlgorithm
 
 from waitlist.errors import LinkInvalid
 
 NAMESPACE = "waitlist."
 MOST = 2**63 - 1  # of a row's id
+PAYLOADS = URLSafeSerializer("")  # spells what is signed; each purpose has a signer of its own
 
 
 class Purpose(StrEnum):
@@ -46,14 +48,13 @@ class Ref(NamedTuple):
 
 def dumps(keys: Sequence[str], purpose: Purpose, ref: Ref) -> str:
     """The token of `ref`, signed by the newest key (the first)."""
-    token = _serializer(tuple(keys), purpose).dumps(list(ref))
-    return token if isinstance(token, str) else token.decode()
+    return _signer(tuple(keys), purpose).sign(PAYLOADS.dump_payload(list(ref))).decode()
 
 
 def loads(keys: Sequence[str], purpose: Purpose, token: str) -> Ref:
     """What the token names; `LinkInvalid` unless one of the keys signed it for `purpose`."""
     try:
-        match _serializer(tuple(keys), purpose).loads(token):
+        match PAYLOADS.load_payload(_signer(tuple(keys), purpose).unsign(token)):
             case [int(row_id), int(generation), str(nonce)] if (
                 0 < row_id <= MOST and nonce.isascii()
             ):
@@ -77,10 +78,27 @@ def opened_at(keys: Sequence[str], note: str, invitation_id: int) -> datetime | 
     return at.astimezone(UTC) if value == str(invitation_id).encode() else None
 
 
+class _HmacSha1(SigningAlgorithm):
+    """What itsdangerous signs with, in one call of OpenSSL's."""
+
+    def get_signature(self, key: bytes, value: bytes) -> bytes:
+        """The HMAC (RFC 2104) of the value."""
+        return hmac.digest(key, value, "sha1")
+
+
+class _Signer(Signer):
+    """A signer that derives each key only once: many people ask for their place at a time."""
+
+    @cache  # noqa: B019  there are as few of these as purposes, and they stay
+    def derive_key(self, secret_key: str | bytes | None = None) -> bytes:
+        """The key of this purpose that is derived from a secret one."""
+        return super().derive_key(secret_key)
+
+
 @lru_cache(maxsize=64)
-def _serializer(keys: tuple[str, ...], purpose: Purpose) -> URLSafeSerializer:
+def _signer(keys: tuple[str, ...], purpose: Purpose) -> Signer:
     # itsdangerous signs with the last of its keys and tries them all
-    return URLSafeSerializer(list(reversed(keys)), salt=NAMESPACE + purpose)
+    return _Signer(list(reversed(keys)), salt=NAMESPACE + purpose, algorithm=_HmacSha1())
 
 
 def _opened_signer(keys: Sequence[str]) -> TimestampSigner:

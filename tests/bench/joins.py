@@ -29,13 +29,13 @@ def join_sqlite(stand: Stand) -> Row:
 
 
 def join_postgres(stand: Stand) -> Row:
-    """The same on PostgreSQL with two web processes."""
+    """The same on PostgreSQL."""
     with contextlib.ExitStack() as stack:
         stand.tell(f"filling a line of {stand.scale.postgres_people:,} on PostgreSQL")
         server = stack.enter_context(servers.postgres_server(DURABLE))
         url = servers.create_database(server)
         people, mail = stand.scale.postgres_people, stand.mail_port
-        one = stack.enter_context(service(people, mail, database_url=url, processes=2))
+        one = stack.enter_context(service(people, mail, database_url=url))
         return _joins("join-postgres", stand, one)
 
 

@@ -108,14 +108,14 @@ class Service:
 
 @contextlib.contextmanager
 def service(
-    size: int, mail_port: int, *, database_url: str = "", processes: int = 1, web: bool = True
+    size: int, mail_port: int, *, database_url: str = "", web: bool = True
 ) -> Iterator[Service]:
     """A copy on free ports with a filled line, its web server up; on SQLite unless told."""
     with contextlib.ExitStack() as stack:
         name = stack.enter_context(tempfile.TemporaryDirectory(prefix="wl-bench-"))
         folder, port = Path(name), free_port()
         database_url = database_url or f"sqlite:///{folder / 'waitlist.sqlite3'}"
-        environ = _settings(folder, port, database_url, mail_port, processes)
+        environ = _settings(folder, port, database_url, mail_port)
         engine = create_engine(database_url)
         stack.callback(engine.dispose)
         redis = stack.enter_context(_redis(folder))
@@ -126,15 +126,12 @@ def service(
         yield one
 
 
-def _settings(
-    folder: Path, port: int, database_url: str, mail_port: int, processes: int
-) -> dict[str, str]:
+def _settings(folder: Path, port: int, database_url: str, mail_port: int) -> dict[str, str]:
     return environment(
         {
             "ENVIRONMENT": "production",
             "INSTANCE": str(folder),
             "PORT": str(port),
-            "WEB_CONCURRENCY": str(processes),
             "PUBLIC_URL": f"http://127.0.0.1:{port}",
             "SECRET_KEYS": secrets.token_urlsafe(48),
             "DATABASE_URL": database_url,

@@ -7,6 +7,7 @@ from itertools import permutations
 
 import pytest
 import time_machine
+from itsdangerous import URLSafeSerializer
 
 from waitlist import tokens
 from waitlist.errors import LinkInvalid
@@ -74,9 +75,15 @@ def test_no_other_row_is_named_by_changing_a_sign() -> None:
 
 @pytest.mark.parametrize("payload", [7, [7], [7, 1], ["7", 1, "n"], [7, 1, 5], {"id": 7}, None])
 def test_a_signed_payload_of_another_shape_is_refused(payload: object) -> None:
-    signed = tokens._serializer((NEW,), Purpose.PLACE).dumps(payload)
+    signed = URLSafeSerializer(NEW, salt="waitlist.place").dumps(payload)
     with pytest.raises(LinkInvalid):
-        tokens.loads([NEW], Purpose.PLACE, signed)
+        tokens.loads([NEW], Purpose.PLACE, str(signed))
+
+
+def test_a_link_is_signed_as_itsdangerous_signs_it() -> None:
+    signed = URLSafeSerializer([OLD, NEW], salt="waitlist.place").dumps(list(REF))
+    assert tokens.dumps([NEW, OLD], Purpose.PLACE, REF) == signed
+    assert tokens.loads([NEW, OLD], Purpose.PLACE, str(signed)) == REF
 
 
 @pytest.mark.parametrize(

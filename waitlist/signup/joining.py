@@ -7,21 +7,34 @@ from datetime import datetime
 from functools import cache
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, Insert, Text, bindparam, case, literal, or_, select, true, update
+from sqlalchemy import (
+    BigInteger,
+    Dialect,
+    Insert,
+    Text,
+    bindparam,
+    case,
+    literal,
+    or_,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.exc import DataError, IntegrityError
 
 from waitlist import arrivals, limits, links, outbox, policy, projection
 from waitlist.errors import AddressInvalid, TooMany
 from waitlist.extensions import db, insert_unless_known, rows_changed, seek, settings
 from waitlist.failpoints import failpoint
-from waitlist.models import Cohort, Entry, Message, PlaceChange, new_nonce
+from waitlist.models import Cohort, Entry, Message, PlaceChange
+from waitlist.models.base import new_nonces
+from waitlist.prepared import Prepared
 from waitlist.rows import Given
 from waitlist.signup import strangers
 from waitlist.tokens import Purpose
 from waitlist.wake import wake
 
 DEFAULT_COHORT = "general"
-MOST_TOGETHER = 200  # joins of one transaction, which then holds the write lock some 10 ms
 KINDS = ("confirm", "standing", "renewal", "come_back")  # of mail that joining again sets going
 
 
@@ -89,34 +102,36 @@ def _commit(able: Sequence[_Able], *, now: datetime) -> list[Exception | None]:
 
 
 def _take_in(able: Sequence[_Able], *, now: datetime) -> None:
+    connection = db.session.connection()
     once = {one.address.key: one for one in reversed(able)}  # of one address the first counts
-    arrived = zip(able, arrivals.of_each(len(able)), strict=True)
+    arrived = zip(able, arrivals.of_each(len(able), connection), strict=True)
     new = [(one, arrival) for one, arrival in arrived if once[one.address.key] is one]
     new.sort(key=lambda pair: pair[0].address.key)  # so that no two of these deadlock
-    seek()
-    statements = _statements(db.engine.dialect.name)
+    nonces = iter(new_nonces(2 * len(new)))
+    seek(connection)
+    statements = _statements(connection.dialect)
     rows = statements.new.values(
-        (*one.address, one.locale, arrival, new_nonce(), new_nonce()) for one, arrival in new
+        (*one.address, one.locale, arrival, next(nonces), next(nonces)) for one, arrival in new
     )
-    db.session.execute(statements.enter, {**rows, "now": now})
-    db.session.execute(statements.owe, {**rows, **strangers.moments(now)})
+    statements.enter.execute(connection, **rows, now=now)
+    statements.owe.execute(connection, **rows, **strangers.moments(now))
     failpoint("join.before-commit")
     db.session.commit()
     failpoint("join.committed")
 
 
 class _Statements(NamedTuple):
-    """What a transaction of joins executes: made once, since making them costs as much."""
+    """What a transaction of joins executes."""
 
     new: Given
-    enter: Insert
-    owe: Insert
+    enter: Prepared
+    owe: Prepared
 
 
 @cache
-def _statements(dialect: str) -> _Statements:
+def _statements(dialect: Dialect) -> _Statements:
     texts = dict.fromkeys(("address", "key", "mail_to", "locale"), Text())
-    new = Given(dialect, "new", **texts, arrival=BigInteger(), nonce=Text(), mail_nonce=Text())
+    new = Given(dialect.name, "new", **texts, arrival=BigInteger(), nonce=Text(), mail_nonce=Text())
     by_state = case(
         (or_(Entry.state == "pending", Entry.state == "unconfirmed"), "confirm"),
         (Entry.state == "lapsed", "renewal"),
@@ -125,7 +140,7 @@ def _statements(dialect: str) -> _Statements:
     )
     whom = Entry.address_key == new.c.key
     owe = strangers.owing(by_state, whom, like=KINDS, nonce=new.c.mail_nonce)
-    return _Statements(new, _entering(new), owe)
+    return _Statements(new, Prepared(_entering(new), dialect), Prepared(owe, dialect))
 
 
 def _entering(new: Given) -> Insert:
@@ -136,15 +151,18 @@ def _entering(new: Given) -> Insert:
         "address": new.c.address,
         "address_key": new.c.key,
         "mail_to": new.c.mail_to,
+        "name": literal(""),
         "locale": new.c.locale,
+        "attributes": literal({}, Entry.attributes.type),
         "nonce": new.c.nonce,
         "arrival": new.c.arrival,
         "rank": new.c.arrival,
         "joined_at": bindparam("now", type_=Entry.joined_at.type),
+        "renewals": literal(0),
     }
     chosen = select(*values.values()).where(true())  # else SQLite takes ON CONFLICT for a join's
     found: Insert = insert_unless_known(Entry.__table__, Entry.address_key)
-    return found.from_select(list(values), chosen)
+    return found.from_select(list(values), chosen, include_defaults=False)
 
 
 def confirm(token: str, *, now: datetime) -> Entry:

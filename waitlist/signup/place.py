@@ -16,7 +16,7 @@ from waitlist.extensions import db, reading, seek
 from waitlist.line import NOWHERE, Place
 from waitlist.models import Cohort, Entry, Gate, Invitation
 from waitlist.rows import Given
-from waitlist.tokens import Purpose, Ref
+from waitlist.tokens import Purpose
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def by_token(token: str, *, now: datetime) -> ShownPlace:
 
 def by_tokens(tokens: Sequence[str], *, now: datetime) -> list[ShownPlace | LinkInvalid]:
     """The same for many at once, by one reading of SQL and of each line."""
-    refs = [_ref(token) for token in tokens]
+    refs = links.refs_of(Purpose.PLACE, tokens)
     seen = _read({ref.id for ref in refs if ref is not None})
     return [
         _shown(*seen[ref.id], now=now)
@@ -71,13 +71,6 @@ def by_tokens(tokens: Sequence[str], *, now: datetime) -> list[ShownPlace | Link
         else LinkInvalid("this link opens nobody's place")
         for ref in refs
     ]
-
-
-def _ref(token: str) -> Ref | None:
-    try:
-        return links.ref_of(Purpose.PLACE, token)
-    except LinkInvalid:
-        return None
 
 
 def _shown(row: Any, place: Place, *, now: datetime) -> ShownPlace:
@@ -99,7 +92,7 @@ def _shown(row: Any, place: Place, *, now: datetime) -> ShownPlace:
 
 def _read(entry_ids: Collection[int]) -> dict[int, _Seen]:
     with reading():
-        seek()
+        seek(db.session.connection())
         people, asked = _people(db.engine.dialect.name)
         rows = db.session.execute(people, asked.values((id_,) for id_ in entry_ids)).all()
     places = projection.places(

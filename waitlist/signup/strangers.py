@@ -34,6 +34,10 @@ def owing(
         "nonce": literal(new_nonce()) if nonce is None else nonce,
         "created_at": bindparam("now", type_=MOMENT),
         "due_at": bindparam("now", type_=MOMENT),
+        "state": literal("queued"),
+        "reason": literal(""),
+        "attempts": literal(0),
+        "lease": literal(0),
     }
     chosen = select(*values.values()).where(
         whom,
@@ -42,7 +46,7 @@ def owing(
         _mails_since("a_day_ago", like) < MAILS_A_DAY,
         _mails_since("just_now", like) == 0,
     )
-    return insert(Message.__table__).from_select(list(values), chosen)
+    return insert(Message.__table__).from_select(list(values), chosen, include_defaults=False)
 
 
 def moments(now: datetime) -> dict[str, datetime]:

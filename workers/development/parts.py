@@ -42,8 +42,8 @@ def redis_command(folder: Path, socket: Path, *, keep: bool) -> list[str]:
 
 
 def web_command(port: int) -> list[str]:
-    """The web server: one process, since SQLite has one writer."""
-    options = "--interface asginl --loop uvloop --workers 1 --no-ws --log-level warning"
+    """The web server, with two processes as in the Procfile."""
+    options = "--interface asginl --loop uvloop --workers 2 --no-ws --log-level warning"
     crowd = "--backlog 16384 --backpressure 16384"  # connections
     address = ["--host", HOST, "--port", str(port)]
     return [
