@@ -13,7 +13,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 
-from itsdangerous import BadData, TimestampSigner, URLSafeSerializer
+from itsdangerous import BadData, Signer, TimestampSigner, URLSafeSerializer
 
 from waitlist.errors import LinkInvalid
 
@@ -46,8 +46,8 @@ class Ref(NamedTuple):
 
 def dumps(keys: Sequence[str], purpose: Purpose, ref: Ref) -> str:
     """The token of `ref`, signed by the newest key (the first)."""
-    token = _serializer(tuple(keys), purpose).dumps(list(ref))
-    return token if isinstance(token, str) else token.decode()
+    whose = tuple(keys), purpose
+    return _signer(*whose).sign(_serializer(*whose).dump_payload(list(ref))).decode()
 
 
 def loads(keys: Sequence[str], purpose: Purpose, token: str) -> Ref:
@@ -81,6 +81,11 @@ def opened_at(keys: Sequence[str], note: str, invitation_id: int) -> datetime | 
 def _serializer(keys: tuple[str, ...], purpose: Purpose) -> URLSafeSerializer:
     # itsdangerous signs with the last of its keys and tries them all
     return URLSafeSerializer(list(reversed(keys)), salt=NAMESPACE + purpose)
+
+
+@lru_cache(maxsize=64)
+def _signer(keys: tuple[str, ...], purpose: Purpose) -> Signer:
+    return _serializer(keys, purpose).make_signer()  # which it makes anew for each token
 
 
 def _opened_signer(keys: Sequence[str]) -> TimestampSigner:
