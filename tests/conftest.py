@@ -101,6 +101,7 @@ def sink(session_sink: SmtpSink) -> SmtpSink:
     session_sink.messages.clear()
     session_sink.answers.clear()
     session_sink.rcpt_answer, session_sink.delay = None, 0.0
+    session_sink.pipelines = True
     return session_sink
 
 

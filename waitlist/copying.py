@@ -28,14 +28,19 @@ EASY_NAME = re.compile(r"[^\W\d_]([\w.'’ -]{0,38}[\w.])?")
 EASY_ADDRESS = re.compile(r"[A-Za-z0-9_.+-]{1,30}@[a-z0-9.-]{1,30}")
 STAND_IN_ADDRESS = "stand-in@stand.in"
 STAND_IN_AT = datetime(2000, 1, 1, tzinfo=UTC)
-HTML = b"Content-Type: text/html"
 
 
 class _Written(NamedTuple):
-    """A mail with stand-ins: what comes before its HTML, and the rest."""
+    """A mail with stand-ins, cut where they stand: every second piece is the name of a value."""
 
-    plain: bytes
-    html: bytes
+    pieces: list[Any]
+
+    def filled(self, values: Mapping[str, str]) -> bytes:
+        """The mail with these values instead."""
+        encoded = {name: value.encode() for name, value in values.items()}
+        pieces = self.pieces.copy()
+        pieces[1::2] = [encoded[name] for name in pieces[1::2]]
+        return b"".join(pieces)
 
 
 def copy(
@@ -59,16 +64,9 @@ def copy(
             written_at=written_at,
             context=context,
         )
-    stand_in_id = 10 ** (len(str(message_id)) - 1)  # as long
-    written = _written(template, language, stand_in_id, {**context, **stand_ins})
-    personal = {
-        STAND_IN_ADDRESS: to,
-        stable_message_id(stand_in_id): stable_message_id(message_id),
-        mailer.boundary(stand_in_id): mailer.boundary(message_id),
-        _date(STAND_IN_AT): _date(written_at),
-        **{stand_in: str(context[name]) for name, stand_in in stand_ins.items()},
-    }
-    return _filled(written, personal)
+    written = _written(template, language, len(str(message_id)), {**context, **stand_ins})
+    own = _own(to, message_id, written_at)
+    return written.filled(own | {name: str(context[name]) for name in stand_ins})
 
 
 def _stand_ins(context: Mapping[str, Any]) -> dict[str, str] | None:
@@ -87,32 +85,43 @@ def _stand_ins(context: Mapping[str, Any]) -> dict[str, str] | None:
     return found
 
 
-def _written(template: str, language: str, message_id: int, context: Mapping[str, Any]) -> _Written:
+def _own(to: str, message_id: int, written_at: datetime) -> dict[str, str]:
+    """What differs in every mail, whatever it says."""
+    return {
+        "to": to,
+        "message_id": stable_message_id(message_id),
+        "boundary": mailer.boundary(message_id),
+        "date": f"Date: {formatdate(written_at.timestamp(), localtime=True)}",
+    }
+
+
+def _written(template: str, language: str, digits: int, context: Mapping[str, Any]) -> _Written:
     kept: dict[Any, _Written] = current_app.extensions.setdefault("copies", {})
-    key = (template, language, message_id, *sorted(context.items()))
+    key = (template, language, digits, *sorted(context.items()))
     if key not in kept:
-        mail = mailer.compose(
-            template,
-            to=STAND_IN_ADDRESS,
-            language=language,
-            message_id=message_id,
-            written_at=STAND_IN_AT,
-            context=context,
-        )
-        plain, html, rest = mail.partition(HTML)
         if len(kept) >= MOST_KEPT:
             kept.clear()
-        kept[key] = _Written(plain, html + rest)
+        kept[key] = _write(template, language, 10 ** (digits - 1), context)
     return kept[key]
 
 
-def _filled(written: _Written, personal: Mapping[str, str]) -> bytes:
-    plain, html = written
-    for stand_in, value in personal.items():
-        plain = plain.replace(stand_in.encode(), value.encode())
-        html = html.replace(stand_in.encode(), value.encode())
-    return plain + html
-
-
-def _date(at: datetime) -> str:
-    return f"Date: {formatdate(at.timestamp(), localtime=True)}"
+def _write(template: str, language: str, message_id: int, context: Mapping[str, Any]) -> _Written:
+    """The mail that a row of this id would have, with stand-ins, cut where they stand."""
+    mail = mailer.compose(
+        template,
+        to=STAND_IN_ADDRESS,
+        language=language,
+        message_id=message_id,
+        written_at=STAND_IN_AT,
+        context=context,
+    )
+    names = {
+        stand_in.encode(): name
+        for name, stand_in in {
+            **_own(STAND_IN_ADDRESS, message_id, STAND_IN_AT),
+            **{name: context[name] for name in (*LINKS, "name") if context.get(name)},
+        }.items()
+    }
+    pieces: list[Any] = re.split(b"(%s)" % b"|".join(map(re.escape, names)), mail)
+    pieces[1::2] = [names[stand_in] for stand_in in pieces[1::2]]
+    return _Written(pieces)

@@ -19,7 +19,7 @@ from redis.retry import Retry
 from sqlalchemy import Connection, CursorResult, Engine, Executable, event, text
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.orm import DeclarativeBase, configure_mappers
 
 from waitlist.config import ROOT, Settings
 
@@ -89,6 +89,7 @@ def settings() -> Settings:
 def init_app(app: Flask) -> None:
     """Wire every extension into the app; nothing connects yet."""
     db.init_app(app)
+    configure_mappers()  # or each job that RQ forks does it with its first question
     with app.app_context():
         _init_engine(db.engine)
     migrate.init_app(app, db)

@@ -6,15 +6,17 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 
 from waitlist import links, policy, projection
 from waitlist.extensions import db, settings
-from waitlist.models import Invitation, Message, Registration
+from waitlist.models import Invitation, Registration
 from waitlist.tokens import Purpose
 
+Owed = Row[Any]  # a message's columns, with those of its `entry` and of its `invitation`
 
-def context(message: Message, *, now: datetime) -> dict[str, Any]:
+
+def context(message: Owed, *, now: datetime) -> dict[str, Any]:
     """What the templates of this kind say."""
     entry = message.entry
     context: dict[str, Any] = {
@@ -25,22 +27,21 @@ def context(message: Message, *, now: datetime) -> dict[str, Any]:
     return context | _CONTEXTS[message.kind](message, now)
 
 
-def _confirm(message: Message, _now: datetime) -> dict[str, Any]:
+def _confirm(message: Owed, _now: datetime) -> dict[str, Any]:
     return {
         "link": links.to_entry(Purpose.CONFIRM, message.entry),
         "within_hours": hours(settings().confirm_within),
     }
 
 
-def _invitation(message: Message, _now: datetime) -> dict[str, Any]:
-    assert message.invitation is not None
+def _invitation(message: Owed, _now: datetime) -> dict[str, Any]:
     return {
         "link": links.to_invitation(message.invitation),
         "within_hours": hours(settings().invite_within),
     }
 
 
-def _standing(message: Message, now: datetime) -> dict[str, Any]:
+def _standing(message: Owed, now: datetime) -> dict[str, Any]:
     entry, invitation = message.entry, latest_invitation(message.entry_id)
     invited = invitation is not None and invitation.state == "open"
     position = projection.place_of(entry).position
@@ -54,13 +55,13 @@ def _standing(message: Message, now: datetime) -> dict[str, Any]:
     }
 
 
-def _renewal(message: Message, _now: datetime) -> dict[str, Any]:
+def _renewal(message: Owed, _now: datetime) -> dict[str, Any]:
     invitation = latest_invitation(message.entry_id)
     assert invitation is not None
     return {"link": links.to_invitation(invitation)}
 
 
-def _undo(message: Message, now: datetime) -> dict[str, Any]:
+def _undo(message: Owed, now: datetime) -> dict[str, Any]:
     entry = message.entry
     left_at = entry.left_at or now
     return {
@@ -70,21 +71,21 @@ def _undo(message: Message, now: datetime) -> dict[str, Any]:
     }
 
 
-def _act(message: Message, _now: datetime) -> dict[str, Any]:
+def _act(message: Owed, _now: datetime) -> dict[str, Any]:
     return {
         "link": links.to_act(message),
         "within_minutes": int(policy.ACT_WITHIN.total_seconds() // 60),
     }
 
 
-def _welcome(message: Message, _now: datetime) -> dict[str, Any]:
+def _welcome(message: Owed, _now: datetime) -> dict[str, Any]:
     registration = db.session.scalars(
         select(Registration).where(Registration.entry_id == message.entry_id)
     ).one()
     return {"handle": registration.handle, "address": message.entry.address}
 
 
-_CONTEXTS: dict[str, Callable[[Message, datetime], dict[str, Any]]] = {
+_CONTEXTS: dict[str, Callable[[Owed, datetime], dict[str, Any]]] = {
     "confirm": _confirm,
     "invitation": _invitation,
     "standing": _standing,

@@ -7,6 +7,7 @@ and a line that isn't valid, is `LineUnavailable`.
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -63,26 +64,18 @@ class Line:
 
     def apply(self, changes: Iterable[Change], *, read_at: int) -> None:
         """Bring these people to what SQL said of them after `read_at`; older news is ignored."""
-        words: list[Any] = [self._mark, read_at]
-        for change in changes:
-            rank = "" if change.rank is None else change.rank
-            words += [member(change.entry_id), change.version, rank]
+        triples: list[str] = []
+        for entry, version, rank in changes:
+            triples += (member(entry), str(version), "" if rank is None else str(rank))
+        words = [self._mark, read_at, json.dumps(triples)]
         applied = self._script("apply", ("line", "epoch"), words, ("versions", "applied"))
         if applied < 0:
             raise LineUnavailable("the line has another epoch, or SQL was read too long ago")
 
     def heads(self, how_many: int, *, run_id: str) -> list[Head]:
         """Those at the front, front first, from the very server that `run_id` names."""
-        with _redis_errors():
-            pipe = self.client.pipeline(transaction=True)
-            pipe.info("server")
-            self.client.register_script(SCRIPTS["heads"])(
-                keys=[self._key("line"), self._key("epoch")],
-                args=[self._mark, how_many],
-                client=pipe,
-            )
-            info, flat = pipe.execute()
-        if flat is None or info["run_id"] != run_id:
+        flat = self._script("heads", ("line", "epoch"), [self._mark, how_many, run_id])
+        if flat is None:
             raise LineUnavailable("the line was lost and isn't rebuilt yet")
         return [Head(entry_id(one), int(rank)) for one, rank in zip(*[iter(flat)] * 2, strict=True)]
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row
 
 from waitlist.errors import LinkInvalid, LinkOver
 from waitlist.extensions import db, settings
@@ -23,7 +26,7 @@ def to_invitation(invitation: Invitation) -> str:
     return _url(Purpose.INVITE, invitation_token(invitation))
 
 
-def to_act(message: Message) -> str:
+def to_act(message: Message | Row[Any]) -> str:
     """The full address of the page that a mail of kind `act` opens."""
     return _url(Purpose.ACT, _dumps(Purpose.ACT, message.id, 1, message.nonce))
 

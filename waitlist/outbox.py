@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    Executable,
     Insert,
     Integer,
     Text,
@@ -28,9 +29,9 @@ from sqlalchemy import (
 from waitlist.extensions import db, rows_changed
 from waitlist.models import Message
 from waitlist.models.base import new_nonces
-from waitlist.rows import Given, given
+from waitlist.rows import Given
 
-LEASE = timedelta(seconds=55)  # longer than one mail can take: see mailer.TIMEOUT
+LEASE = timedelta(seconds=55)  # longer than one mail can take: see route.TIMEOUT
 FIRST_DELAY = timedelta(seconds=15)
 LONGEST_DELAY = timedelta(hours=1)
 
@@ -93,42 +94,52 @@ class Leased(NamedTuple):
 
 
 def lease(*, now: datetime, most: int = 1) -> list[Leased]:
-    """The next mails that are due, in their order, leased to the caller and committed."""
-    due = (
-        select(Message.id)
-        .where(Message.state == "queued", Message.due_at <= now)
-        .order_by(Message.priority, Message.id)
-        .limit(most)
-        .with_for_update(skip_locked=True)
-        .cte("due")
-    )
-    found = db.session.execute(
-        update(Message)
-        .where(
-            Message.id.in_(select(due.c.id))
-        )  # the state too, and SQLite reads all that is queued
-        .values(state="sending", lease=Message.lease + 1, leased_until=now + LEASE)
-        .returning(Message.priority, Message.id, Message.lease, Message.attempts)
-        .execution_options(synchronize_session=False)
-    ).all()
+    """The next mails that are due, in their order, leased to the caller.
+
+    Commits, and with it whatever else the caller's transaction changed.
+    """
+    moments = {"now": now, "until": now + LEASE}
+    found = db.session.execute(_leasing(), {"most": most, **moments}).all()
     db.session.commit()
     return [Leased(*leased) for _, *leased in sorted(tuple(row) for row in found)]
 
 
+@cache
+def _leasing() -> Executable:
+    now, until = (bindparam(name, type_=Message.due_at.type) for name in ("now", "until"))
+    due = (
+        select(Message.id)
+        .where(Message.state == "queued", Message.due_at <= now)
+        .order_by(Message.priority, Message.id)
+        .limit(bindparam("most", type_=Integer()))
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    return (
+        update(Message.__table__)
+        .where(
+            Message.id.in_(select(due.c.id))
+        )  # the state too, and SQLite reads all that is queued
+        .values(state="sending", lease=Message.lease + 1, leased_until=until)
+        .returning(Message.priority, Message.id, Message.lease, Message.attempts)
+    )
+
+
 def mark_sent(messages: Sequence[Leased], *, now: datetime) -> set[int]:
     """Mark leased messages as sent, in the caller's transaction; those whose lease still held."""
-    held = given(messages, id=BigInteger(), lease=Integer(), attempts=Integer())
-    lease = select(held.c.lease).where(held.c.id == Message.id).scalar_subquery()
-    marked = db.session.scalars(
-        update(Message)
-        .where(
-            Message.id.in_(select(held.c.id)), Message.state == "sending", Message.lease == lease
-        )
-        .values(state="sent", reason="", sent_at=now)
+    held, marking = _marking(db.engine.dialect.name)
+    return set(db.session.scalars(marking, {**held.values(messages), "now": now}))
+
+
+@cache
+def _marking(dialect: str) -> tuple[Given, Executable]:
+    held = Given(dialect, "held", id=BigInteger(), lease=Integer(), attempts=Integer())
+    return held, (
+        update(Message.__table__)
+        .where(Message.id == held.c.id, Message.state == "sending", Message.lease == held.c.lease)
+        .values(state="sent", reason="", sent_at=bindparam("now", type_=Message.sent_at.type))
         .returning(Message.id)
-        .execution_options(synchronize_session=False)
     )
-    return set(marked.all())
 
 
 def mark(message: Leased, *, state: str, now: datetime, reason: str = "") -> bool:

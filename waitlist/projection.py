@@ -20,14 +20,12 @@ from sqlalchemy import (
     ColumnElement,
     and_,
     case,
-    delete,
     insert,
-    literal,
     select,
     update,
 )
 
-from waitlist import extensions, standing
+from waitlist import extensions, notes, standing
 from waitlist import line as lines
 from waitlist.errors import LineUnavailable
 from waitlist.extensions import db, reading
@@ -58,8 +56,7 @@ def in_line() -> ColumnElement[bool]:
 
 def note(cohort_id: int, entry_ids: Iterable[int]) -> None:
     """Leave a note of each person's change, in the caller's transaction."""
-    notes = ids(entry_ids).add_columns(literal(cohort_id))
-    db.session.execute(insert(LineChange).from_select(["entry_id", "cohort_id"], notes))
+    notes.leave(cohort_id, entry_ids)
 
 
 def note_people(entry_ids: Iterable[int]) -> None:
@@ -74,9 +71,14 @@ def of_cohort(cohort_id: int) -> Line:
         name, epoch = db.session.execute(
             select(Cohort.name, Cohort.line_epoch).where(Cohort.id == cohort_id)
         ).one()
+    return of(name, epoch)
+
+
+def of(cohort: str, epoch: str | None) -> Line:
+    """The line of this name under this epoch."""
     if epoch is None:
-        raise LineUnavailable(f"the line of {name} was never built")
-    return Line(extensions.redis(), name, epoch)
+        raise LineUnavailable(f"the line of {cohort} was never built")
+    return Line(extensions.redis(), cohort, epoch)
 
 
 def place_of(entry: Entry) -> Place:
@@ -114,11 +116,7 @@ def catch_up(cohort_id: int) -> None:
         if not noted:
             return
         line.apply(changes, read_at=read_at)
-        db.session.execute(
-            delete(LineChange)
-            .where(LineChange.id.in_(ids(noted)))
-            .execution_options(synchronize_session=False)  # else every id comes back
-        )
+        notes.forget(noted)
         db.session.commit()
         if len(noted) < BATCH:
             return

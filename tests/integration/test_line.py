@@ -13,7 +13,7 @@ from sqlalchemy import func, select, update
 
 from tests import people, tables
 from tests.conftest import Deliver
-from waitlist import extensions, links, members, projection, standing
+from waitlist import extensions, links, members, notes, projection, standing
 from waitlist import line as lines
 from waitlist.admission import waves
 from waitlist.errors import LineUnavailable
@@ -359,3 +359,31 @@ def test_a_line_of_another_encoding_is_rebuilt(app: Flask, redis: Redis, now: da
     redis.set("{waitlist:general}:epoch", epoch or "")
     projection.require_valid()
     assert tables.line_in_redis(redis) == tables.line_in_sql()
+
+
+def test_who_came_back_isnt_taken_out_by_an_older_note(app: Flask, now: datetime) -> None:
+    """P13: a wave takes out whom it took without reading them again."""
+    entry, read_at = people.wait_in_line(people.ALICE, now=now), notes.clock()
+    older = notes.leave(GENERAL, [entry.id])
+    projection.note_people([entry.id])
+    db.session.commit()
+    projection.catch_up(GENERAL)
+    line = projection.of_cohort(GENERAL)
+    assert set(notes.take_out(line, older, read_at=read_at)) == set(older.values())
+    assert line.place(entry.id).position == 1
+    newer = notes.leave(GENERAL, [entry.id])
+    db.session.rollback()
+    notes.take_out(line, newer, read_at=read_at)
+    assert line.place(entry.id).position is None
+
+
+def test_what_a_wave_noted_is_worked_off_when_it_ends(
+    app: Flask, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P13: though each round's notes are forgotten by the next one."""
+    monkeypatch.setattr(waves, "ROUND", 2)
+    for number in range(7):
+        people.wait_in_line(f"p{number}@example.org", now=now)
+    people.admit(5, now=now)
+    assert db.session.scalars(select(LineChange)).all() == []
+    assert projection.of_cohort(GENERAL).length() == 2

@@ -172,7 +172,7 @@ def test_a_name_cant_inject_headers_or_markup(
 @pytest.mark.parametrize("value", ["a@example.org\r\nBcc: b@example.org", "a\nb", "a\rb"])
 def test_an_address_with_a_line_break_is_refused_by_the_mailer(app: Flask, value: str) -> None:
     with pytest.raises(ValueError, match="line break"):
-        mailer._header(value)
+        mailer.header(value)
 
 
 def test_a_name_is_greeted(app: Flask, now: datetime, deliver: Deliver) -> None:

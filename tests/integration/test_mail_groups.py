@@ -10,11 +10,12 @@ from itertools import count
 
 import pytest
 from flask import Flask
+from redis import Redis
 from sqlalchemy import func, select, update
 
 from tests import people
 from tests.conftest import Deliver, MakeApp
-from tests.servers import SmtpSink
+from tests.servers import SmtpSink, stopped
 from waitlist import delivery, outbox
 from waitlist.extensions import db
 from waitlist.models import Entry, Invitation, Message
@@ -100,6 +101,26 @@ def test_without_redis_too(
         with pytest.raises(Killed):
             delivery.deliver(lambda: now, until=now + FOREVER)
         db.session.rollback()
+    deliver(now + AFTER_LEASE)
+    assert sum(_sent(sink).values()) == 6
+
+
+def test_a_redis_that_freezes_is_found_out_by_the_next_mail(
+    five: list[Entry],
+    now: datetime,
+    sink: SmtpSink,
+    redis: Redis,
+    deliver: Deliver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """P8, P14: what it was told and didn't answer to goes to SQL."""
+    killed = _killed_at("mail.accepted", 4)
+    with stopped(redis), monkeypatch.context() as killing:
+        killing.setattr(delivery, "failpoint", killed)
+        with pytest.raises(Killed):
+            delivery.deliver(lambda: now, until=now + FOREVER)
+        db.session.rollback()
+    redis.flushall()
     deliver(now + AFTER_LEASE)
     assert sum(_sent(sink).values()) == 6
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from flask import Flask
 
-from waitlist import mailer
-from waitlist.mailer import Outcome
+from waitlist import mailer, route
+from waitlist.route import Outcome
 
 
 @pytest.mark.parametrize(
@@ -30,11 +30,11 @@ from waitlist.mailer import Outcome
     ],
 )
 def test_a_refusal_speaks_of_a_person_or_of_the_server(code: int, outcome: Outcome) -> None:
-    assert mailer._refusal(code).outcome is outcome
+    assert route._refusal(code).outcome is outcome
 
 
 def test_a_refusal_keeps_the_code_and_none_of_the_servers_words() -> None:
-    assert mailer._refusal(550).words == "550"
+    assert route._refusal(550).words == "550"
 
 
 def test_a_mail_has_the_same_message_id_each_time(app: Flask) -> None:
@@ -55,4 +55,4 @@ def test_a_mail_is_in_the_readers_language_or_the_first_we_have(locale: str, lan
 @pytest.mark.parametrize("value", ["a\r\nBcc: eve@example.org", "a\nb", "a\rb"])
 def test_a_line_break_never_gets_into_a_header(value: str) -> None:
     with pytest.raises(ValueError, match="line break"):
-        mailer._header(value)
+        mailer.header(value)

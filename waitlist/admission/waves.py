@@ -8,18 +8,19 @@ whoever admits, and however many do.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 
-from waitlist import audit, cohorts, outbox, policy, projection, seats
+from waitlist import audit, cohorts, notes, outbox, policy, projection, seats
 from waitlist.admission import taking
+from waitlist.admission.drawing import Drawn, able, draw
+from waitlist.admission.taking import Taken
 from waitlist.errors import LineUnavailable, ValueRefused
 from waitlist.extensions import db, reading, settings
 from waitlist.failpoints import failpoint
-from waitlist.line import Head
 from waitlist.models import Cohort, Gate, Wave
 from waitlist.policy import Budget, Claim
 from waitlist.wake import wake
@@ -81,7 +82,7 @@ def rehearse(asked: int, *, cohort: str | None, now: datetime) -> Outcome:
     """What `admit` would do now. Nobody's state changes; a line that was lost is rebuilt first."""
     outcome = Outcome(asked=_checked(asked))
     projection.require_valid()
-    waiting = {id_: projection.of_cohort(id_).length() for id_ in _able(cohort, now=now)}
+    waiting = {id_: line.length() for id_, (_, line) in able(cohort, now=now).items()}
     with reading():
         gate = db.session.scalars(select(Gate)).one()
         budget = policy.wave_budget(
@@ -114,63 +115,70 @@ def _run(
     """Rounds of one transaction each, until the budget or the people are used up."""
     run_id = projection.require_valid()
     in_vain = 0
-    more = True
+    more, done = True, list[int]()
     while more:
         before = outcome.admitted
-        heads = {
-            id_: projection.of_cohort(id_).heads(ROUND, run_id=run_id)
-            for id_ in _able(cohort, now=now)
-        }
-        more = _round(outcome, decide, heads, actor=actor, reason=reason, now=now)
-        projection.settle(*heads)
+        read_at = notes.clock()
+        drawn = draw(cohort, ROUND, run_id, now=now)
+        more, taken = _round(outcome, decide, drawn, done, actor=actor, reason=reason, now=now)
+        done = [
+            note
+            for id_, theirs in taken.items()
+            for note in notes.take_out(drawn[id_].line, theirs.gone, read_at=read_at)
+        ]
+        projection.settle(*(id_ for id_, theirs in taken.items() if theirs.in_vain))
         in_vain = in_vain + 1 if outcome.admitted == before else 0
         if more and in_vain == MOST_IN_VAIN:
             raise LineUnavailable("the line isn't what SQL says: see flask line check")
+    notes.forget(done)
+    db.session.commit()
     if outcome.admitted:
         wake("mail")
     return outcome
 
 
-def _able(cohort: str | None, *, now: datetime) -> list[int]:
-    """The cohorts that this wave may draw from: the named one, open or not, or all open ones."""
-    with reading():
-        able = [cohorts.find(cohort)] if cohort else [c for c in cohorts.every() if c.is_open(now)]
-        return [one.id for one in able]
-
-
 def _round(
     outcome: Outcome,
     decide: Decide,
-    lines: Mapping[int, list[Head]],
+    drawn: Mapping[int, Drawn],
+    done: Collection[int],
     *,
     actor: str,
     reason: str,
     now: datetime,
-) -> bool:
-    """One transaction under the gate's lock; whether another may admit more."""
+) -> tuple[bool, dict[int, Taken]]:
+    """One transaction under the gate's lock; whether another may admit more, and who came in.
+
+    It also forgets the notes that the last one left and that are `done`.
+    """
     gate = seats.lock()
     failpoint("admission.locked")
     budget = decide(gate, outcome.admitted)
-    outcome.limit = budget.limit if any(lines.values()) or not budget.people else "nobody"
+    waiting = {cohort_id: len(one.heads) for cohort_id, one in drawn.items()}
+    outcome.limit = budget.limit if any(waiting.values()) or not budget.people else "nobody"
     this_round = min(budget.people, ROUND)
-    waiting = {cohort_id: len(heads) for cohort_id, heads in lines.items()}
-    shares = policy.shares(this_round, _claims(waiting))
+    claims = _claims(waiting)
+    shares = policy.shares(this_round, claims)
     taken = {
-        cohort_id: taking.take(cohort_id, lines[cohort_id][:people])
+        cohort_id: taking.take(cohort_id, drawn[cohort_id].heads[:people])
         for cohort_id, people in sorted(shares.people.items())
         if people
     }
-    people = sum(len(ids) for ids in taken.values())
+    came = {cohort_id: theirs.people for cohort_id, theirs in taken.items()}
+    people = sum(map(len, came.values()))
     if people:
-        _remember_credit(shares.credit)
-        _invite(outcome, taken, actor=actor, reason=reason, now=now)
+        _remember_credit(shares.credit, claims)
+        _invite(outcome, came, actor=actor, reason=reason, now=now)
+        outcome.by_cohort.update({drawn[id_].name: len(ids) for id_, ids in came.items()})
         if outcome.asked is None:
             gate.allowance = max(0.0, gate.allowance - people)
+    notes.forget(done)
     failpoint("admission.before-commit")
     db.session.commit()
     failpoint("admission.committed")
     wanted = sum(shares.people.values())
-    return people < wanted or (this_round < budget.people and wanted == this_round)
+    more = people < wanted or (this_round < budget.people and wanted == this_round)
+    return more, taken
 
 
 def _accrue(gate: Gate, *, now: datetime) -> None:
@@ -201,8 +209,6 @@ def _invite(
     wave_id = _wave(outcome, sum(map(len, taken.values())), actor=actor, reason=reason, now=now)
     taking.invite(taken, wave_id, now=now)
     seats.take(Counter({cohort_id: len(ids) for cohort_id, ids in taken.items()}))
-    names = _names()
-    outcome.by_cohort.update({names[cohort_id]: len(ids) for cohort_id, ids in taken.items()})
 
 
 def _wave(outcome: Outcome, people: int, *, actor: str, reason: str, now: datetime) -> int:
@@ -230,9 +236,10 @@ def _wave(outcome: Outcome, people: int, *, actor: str, reason: str, now: dateti
     return outcome.wave_id
 
 
-def _remember_credit(credit: Mapping[int, float]) -> None:
+def _remember_credit(credit: Mapping[int, float], claims: Mapping[int, Claim]) -> None:
     for cohort_id, value in sorted(credit.items()):
-        db.session.execute(update(Cohort).where(Cohort.id == cohort_id).values(credit=value))
+        if value != claims[cohort_id].credit:
+            db.session.execute(update(Cohort).where(Cohort.id == cohort_id).values(credit=value))
 
 
 def _names() -> dict[int, str]:

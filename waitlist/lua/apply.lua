@@ -3,13 +3,15 @@
 -- KEYS[2] epoch       string      spelling and epoch: which filling of the line this is
 -- KEYS[3] versions    hash        member -> version last applied, for two minutes
 -- KEYS[4] applied     sorted set  member -> unix time it was applied
--- ARGV    epoch, unix time before SQL was read, then triples: member, version, rank or '';
---         no member twice
+-- ARGV    epoch, unix time before SQL was read, and a JSON list of triples, all strings: member,
+--         version, rank or ''; no member twice. (Thousands of arguments take as long as the work.)
 -- returns how many were newer and applied; -1 for another epoch, -2 if SQL was read too long ago
 local MOST_AGE, KEPT, AT_ONCE = 60, 120, 1000
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return -1 end
 local now = tonumber(redis.call('TIME')[1])
 if now - tonumber(ARGV[2]) > MOST_AGE then return -2 end
+
+local changes = cjson.decode(ARGV[3])
 
 local function call(command, key, words)
   if #words > 0 then redis.call(command, key, unpack(words)) end
@@ -17,11 +19,11 @@ end
 
 local function apply(first, last)
   local members = {}
-  for i = first, last, 3 do members[#members + 1] = ARGV[i] end
+  for i = first, last, 3 do members[#members + 1] = changes[i] end
   local known = redis.call('HMGET', KEYS[3], unpack(members))
   local placed, gone, versions, times = {}, {}, {}, {}
   for n, member in ipairs(members) do
-    local version, rank = ARGV[first + 3 * n - 2], ARGV[first + 3 * n - 1]
+    local version, rank = changes[first + 3 * n - 2], changes[first + 3 * n - 1]
     if not known[n] or tonumber(known[n]) <= tonumber(version) then
       if rank == '' then
         gone[#gone + 1] = member
@@ -40,8 +42,8 @@ local function apply(first, last)
 end
 
 local applied = 0
-for first = 3, #ARGV, 3 * AT_ONCE do
-  applied = applied + apply(first, math.min(first + 3 * AT_ONCE, #ARGV + 1) - 1)
+for first = 1, #changes, 3 * AT_ONCE do
+  applied = applied + apply(first, math.min(first + 3 * AT_ONCE, #changes + 1) - 1)
 end
 local old = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now - KEPT, 'LIMIT', 0, 2 * AT_ONCE)
 call('HDEL', KEYS[3], old)

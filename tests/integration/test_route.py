@@ -1,0 +1,143 @@
+"""Several mails on one connection, to a server that takes several commands at once (RFC 2920)."""
+
+from __future__ import annotations
+
+import asyncio
+import smtplib
+from collections.abc import Iterator
+from typing import cast
+
+import pytest
+from aiosmtpd.smtp import SMTP, Envelope, Session
+from flask import Flask
+
+from tests.servers import SmtpSink
+from waitlist.route import Outcome, Route, post_office
+
+ANN, BOB, CAT = "ann@example.org", "bob@example.org", "cat@example.org"
+
+
+@pytest.fixture
+def route(app: Flask) -> Iterator[Route]:
+    """A route to the sink."""
+    with post_office() as route:
+        yield route
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is sent to the server, by the call."""
+    said: list[str] = []
+    send = smtplib.SMTP.send
+
+    def listen(host: smtplib.SMTP, words: bytes | str) -> None:
+        said.append(words.decode() if isinstance(words, bytes) else words)
+        send(host, words)
+
+    monkeypatch.setattr(smtplib.SMTP, "send", listen)
+    return said
+
+
+def _mail(to: str) -> bytes:
+    return f"To: {to}\r\n\r\n.Hello {to}\r\n".encode()
+
+
+def _deliver(route: Route, *people: str) -> list[Outcome]:
+    """Mail each of these; whom the next is for is known from the start."""
+    following = [*people[1:], None]
+    return [
+        route.deliver(_mail(to), to, then=then).outcome
+        for to, then in zip(people, following, strict=True)
+    ]
+
+
+def _got(sink: SmtpSink) -> list[tuple[str, str]]:
+    """For whom each mail was, and what it said."""
+    return [(*mail.envelope.rcpt_tos, mail.get_content().strip()) for mail in sink.messages]
+
+
+def test_whom_the_next_mail_is_for_goes_with_the_mail_before(
+    route: Route, sink: SmtpSink, said: list[str]
+) -> None:
+    """One round trip a mail."""
+    assert _deliver(route, ANN, BOB, CAT) == [Outcome.SENT] * 3
+    assert _got(sink) == [(to, f".Hello {to}") for to in (ANN, BOB, CAT)]
+    assert len(said) == 1 + 1 + 3  # EHLO, the first envelope, three mails
+
+
+def test_a_server_that_takes_one_command_at_a_time_gets_one(
+    route: Route, sink: SmtpSink, said: list[str]
+) -> None:
+    sink.pipelines = False
+    assert _deliver(route, ANN, BOB) == [Outcome.SENT] * 2
+    assert _got(sink) == [(to, f".Hello {to}") for to in (ANN, BOB)]
+    assert all(words.count("\r\n") == 1 for words in said if "Hello" not in words)
+    assert "MAIL" not in said[4]
+
+
+def test_who_was_told_of_and_isnt_mailed_after_all_gets_nothing(
+    route: Route, sink: SmtpSink, said: list[str]
+) -> None:
+    """P9: and the server takes no goodbye, nor another's mail, for it."""
+    route.deliver(_mail(ANN), ANN, then=BOB)
+    assert route.deliver(_mail(CAT), CAT).outcome is Outcome.SENT
+    assert _got(sink) == [(ANN, f".Hello {ANN}"), (CAT, f".Hello {CAT}")]
+    route.deliver(_mail(ANN), ANN, then=BOB)
+    route.close()
+    assert not any("quit" in words.lower() for words in said)
+
+
+@pytest.mark.parametrize("awaits", [False, True], ids=["then-none", "awaits-it-nevertheless"])
+def test_the_others_mails_go_on_after_a_recipient_who_was_refused(
+    route: Route, sink: SmtpSink, monkeypatch: pytest.MonkeyPatch, awaits: bool
+) -> None:
+    """P8: some servers say yes to `DATA` though they took no recipient."""
+
+    async def refuse_bob(
+        _self: SmtpSink, _server: SMTP, _session: Session, envelope: Envelope, to: str, _: object
+    ) -> str:
+        if to != BOB or awaits:
+            envelope.rcpt_tos.append(to)
+        return "550 No such person" if to == BOB else "250 OK"
+
+    monkeypatch.setattr(SmtpSink, "handle_RCPT", refuse_bob)
+    assert _deliver(route, ANN, BOB, CAT) == [Outcome.SENT, Outcome.REFUSED, Outcome.SENT]
+    assert _got(sink) == [(to, f".Hello {to}") for to in (ANN, CAT)]
+
+
+@pytest.mark.parametrize(
+    "answer,outcome",
+    [("450 Later", Outcome.LATER), ("550 No", Outcome.REFUSED), ("drop", Outcome.UNKNOWN)],
+)
+def test_an_answer_is_about_the_mail_that_it_follows(
+    route: Route, sink: SmtpSink, answer: str, outcome: Outcome
+) -> None:
+    """P8."""
+    sink.answers += ["250 OK", answer]
+    assert _deliver(route, ANN, BOB, CAT) == [Outcome.SENT, outcome, Outcome.SENT]
+    assert _got(sink)[-1] == (CAT, f".Hello {CAT}")
+
+
+def test_a_server_that_doesnt_answer_ahead_isnt_told_ahead_again(
+    route: Route, sink: SmtpSink, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P16: it costs a connection, and no mail."""
+    _hang_up_on_a_second_mail(monkeypatch)
+    assert _deliver(route, ANN, BOB, CAT) == [Outcome.SENT] * 3
+    assert [to for to, _ in _got(sink)] == [ANN, BOB, CAT]
+    ahead = [words for words in said if "Hello" in words and "MAIL" in words]
+    assert len(ahead) == 1
+
+
+def _hang_up_on_a_second_mail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sink takes one mail a connection."""
+    mail, served = SMTP.smtp_MAIL, set()
+
+    async def once(server: SMTP, words: str) -> None:
+        if server in served:
+            cast(asyncio.Transport, server.transport).close()
+            return
+        served.add(server)
+        await mail(server, words)
+
+    monkeypatch.setattr(SMTP, "smtp_MAIL", once)

@@ -1,0 +1,57 @@
+"""What begins when the mail server takes a mail: every lifetime runs from there.
+
+An unsent invitation, confirmation or action link has no deadline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+
+from sqlalchemy import BigInteger, Update, bindparam, select, update
+
+from waitlist import policy
+from waitlist.extensions import db, settings
+from waitlist.models import Entry, Invitation, Message
+from waitlist.models.base import Moment
+from waitlist.rows import Given
+from waitlist.writing import Letter
+
+
+def begin(taken: Mapping[int, Letter], *, now: datetime) -> None:
+    """Begin what runs from the acceptance of these letters, by message, unless it runs already."""
+    lifetimes = {
+        "invitation": settings().invite_within,
+        "confirm": settings().confirm_within,
+        "act": policy.ACT_WITHIN,
+    }
+    sent, beginnings = _beginnings(db.engine.dialect.name)
+    for kind, lifetime in lifetimes.items():
+        rows = [
+            (message_id, letter.entry_id, letter.invitation_id)
+            for message_id, letter in taken.items()
+            if letter.kind == kind
+        ]
+        if rows:
+            moments = {"now": now, "until": now + lifetime}
+            db.session.execute(beginnings[kind], {**sent.values(rows), **moments})
+
+
+@cache
+def _beginnings(dialect: str) -> tuple[Given, dict[str, Update]]:
+    number = BigInteger()
+    sent = Given(dialect, "sent", message_id=number, entry_id=number, invitation_id=number)
+    now, until = bindparam("now", type_=Moment()), bindparam("until", type_=Moment())
+    invitation, entry, message = Invitation.__table__, Entry.__table__, Message.__table__
+    return sent, {
+        "invitation": update(invitation)
+        .where(invitation.c.id.in_(select(sent.c.invitation_id)), invitation.c.expires_at.is_(None))
+        .values(mailed_at=now, expires_at=until),
+        "confirm": update(entry)
+        .where(entry.c.id.in_(select(sent.c.entry_id)), entry.c.confirm_by.is_(None))
+        .values(confirm_by=until),
+        "act": update(message)
+        .where(message.c.id.in_(select(sent.c.message_id)))
+        .values(expires_at=until),
+    }

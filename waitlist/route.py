@@ -1,0 +1,187 @@
+"""The route to the mail server: a mail over SMTP to one of five outcomes.
+
+Flask-Mail's connection, wrapped: it has no time-out, and raises when a server drops after
+taking the mail. A server that takes several commands at once (RFC 2920) hears whom the next
+mail is for together with the content of this one, so a mail costs one round trip instead of
+four; the next one's content goes only when its own turn comes.
+"""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from flask import current_app
+from flask_mail import Connection, Mail
+
+from waitlist.extensions import settings
+from waitlist.mailer import header
+
+TIMEOUT = 6  # seconds for each of the eight steps of a conversation
+LONGEST = timedelta(seconds=8 * TIMEOUT)  # of one mail; less than outbox.LEASE
+
+# reply codes (RFC 5321, section 4.2; RFC 4954): some 5yz speak of us, whoever the mail is for
+ACCEPTED, FORWARDED, GO_ON, CLOSING = 250, 251, 354, 421
+OF_US = (500, 502, 503, 530, 534, 535, 538)
+
+Reply = tuple[int, bytes]
+
+
+class Outcome(StrEnum):
+    """How the mail server answered."""
+
+    SENT = "sent"
+    LATER = "refused for now"
+    REFUSED = "refused for good"
+    UNKNOWN = "unknown"  # cut off between our last byte and the answer
+    AWAY = "away"  # no mail can go now, whichever
+    UNSENT = "not sent"  # by us, since it was no longer true
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An outcome and the server's own words, with no address in them."""
+
+    outcome: Outcome
+    words: str = ""
+
+
+@contextmanager
+def post_office() -> Iterator[Route]:
+    """A route to the mail server, connected at the first mail and kept until the end."""
+    route = Route(current_app.extensions["mail"])
+    try:
+        yield route
+    finally:
+        route.close()
+
+
+class Route(Connection):
+    """Flask-Mail's connection with time-outs; renewed when it is lost, closed without fear."""
+
+    host: smtplib.SMTP | None = None
+
+    def __init__(self, mail: Mail) -> None:
+        super().__init__(mail)
+        self._from = smtplib.quoteaddr(header(settings().mail_from))
+        self._told: str | None = None  # for whom the server awaits a mail already
+        self._tells = True
+
+    def configure_host(self) -> smtplib.SMTP:
+        """Connect and introduce ourselves, with a time-out for every step."""
+        mail = self.mail
+        host = smtplib.SMTP(mail.server, mail.port, timeout=TIMEOUT)
+        if mail.use_tls:
+            host.starttls(context=ssl.create_default_context())
+        if mail.username and mail.password:
+            host.login(mail.username, mail.password)
+        host.ehlo_or_helo_if_needed()
+        return host
+
+    def deliver(self, mail: bytes, to: str, *, then: str | None = None) -> Answer:
+        """Hand one mail over and say how the server answered; a lost connection is renewed.
+
+        `then` is for whom the next mail will be, if that is known. A server that doesn't answer
+        to what it was told ahead isn't told ahead again.
+        """
+        was_kept, was_told = self.host is not None, self._told is not None
+        answer = self._hand_over(mail, to, then)
+        if answer.outcome is Outcome.AWAY and was_kept:
+            self.close()
+            self._tells = self._tells and not was_told
+            answer = self._hand_over(mail, to, then)
+        return answer
+
+    def close(self) -> None:
+        """Say goodbye; whatever goes wrong with that changes nothing any more.
+
+        A server that awaits a mail would take the goodbye for its content, so it gets none.
+        """
+        host, self.host = self.host, None
+        told, self._told = self._told, None
+        if host is None:
+            return
+        if told is not None:
+            host.close()
+            return
+        with suppress(OSError, smtplib.SMTPException):
+            host.quit()
+
+    def _hand_over(self, mail: bytes, to: str, then: str | None) -> Answer:
+        try:
+            if self._told not in (None, to):
+                self.close()
+            self.host = self.host or self.configure_host()
+            refused = self._envelope(self.host, to)
+        except (OSError, smtplib.SMTPException) as error:
+            self.close()
+            return Answer(Outcome.AWAY, type(error).__name__)
+        return refused or self._content(self.host, mail, then)
+
+    def _envelope(self, host: smtplib.SMTP, to: str) -> Answer | None:
+        """Whom the mail is from and for; an answer only if the server doesn't want it."""
+        replies = self._replies(host, to)
+        code, words = next(replies)
+        if code != ACCEPTED:
+            raise smtplib.SMTPSenderRefused(code, words, self._from)
+        for wanted in ((ACCEPTED, FORWARDED), (GO_ON,)):
+            code, _words = next(replies)
+            if code not in wanted:
+                self._start_over(host, replies)
+                return _refusal(code)
+        return None
+
+    def _replies(self, host: smtplib.SMTP, to: str) -> Iterator[Reply]:
+        """The answers to `MAIL`, `RCPT` and `DATA`, which are said first unless they were already.
+
+        To a server that takes one at a time, each only when its answer is asked for.
+        """
+        if not host.has_extn("pipelining"):
+            for command in self._commands(to):
+                host.send(command)
+                yield host.getreply()
+            return
+        if self._told is None:
+            host.send("".join(self._commands(to)))
+        self._told = to
+        for _command in ("MAIL", "RCPT", "DATA"):
+            yield host.getreply()
+
+    def _start_over(self, host: smtplib.SMTP, others: Iterator[Reply]) -> None:
+        """Be ready for the next mail after a refusal; some servers hang up: the refusal counts."""
+        try:
+            if self._told is not None and any(code == GO_ON for code, _ in others):
+                self.close()  # it awaits a mail for nobody
+                return
+            self._told = None
+            host.rset()
+        except (OSError, smtplib.SMTPException):
+            self.close()
+
+    def _content(self, host: smtplib.SMTP, mail: bytes, then: str | None) -> Answer:
+        if not (self._tells and host.has_extn("pipelining")):
+            then = None
+        ahead = "".join(self._commands(then)).encode() if then else b""
+        self._told = then
+        try:
+            host.send(mail.replace(b"\n.", b"\n..") + b".\r\n" + ahead)
+            code, _words = host.getreply()
+        except (OSError, smtplib.SMTPException) as error:
+            self.close()
+            return Answer(Outcome.UNKNOWN, type(error).__name__)
+        return Answer(Outcome.SENT) if code == ACCEPTED else _refusal(code)
+
+    def _commands(self, to: str) -> tuple[str, ...]:
+        return f"MAIL FROM:{self._from}\r\n", f"RCPT TO:<{header(to)}>\r\n", "DATA\r\n"
+
+
+def _refusal(code: int) -> Answer:
+    """What a refused recipient or content says: of this mail, or of the server as a whole."""
+    if code == CLOSING or code in OF_US:
+        return Answer(Outcome.AWAY, str(code))
+    return Answer(Outcome.REFUSED if code >= 500 else Outcome.LATER, str(code))
