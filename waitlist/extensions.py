@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -78,6 +78,17 @@ def worker_redis() -> redis_py.Redis:
     """A client for an RQ worker, which blocks for long and sets its own time-outs."""
     client: redis_py.Redis = redis_py.Redis.from_url(settings().redis_url)
     return client
+
+
+def elsewhere(call: Callable[[], None]) -> Callable[[], None]:
+    """The call as another thread may make it: on this app, with a session of its own."""
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+
+    def called() -> None:
+        with app.app_context():
+            call()
+
+    return called
 
 
 def settings() -> Settings:

@@ -72,6 +72,17 @@ class Line:
         if applied < 0:
             raise LineUnavailable("the line has another epoch, or SQL was read too long ago")
 
+    def welcome(self, people: Iterable[Standing], *, read_at: int) -> None:
+        """Add people who are new, as SQL said after `read_at`; at most `PAGE`, at least one.
+
+        Whoever Redis knows something newer of is passed over: see the script.
+        """
+        words: list[Any] = [self._mark, read_at]
+        for rank, one in people:
+            words += [rank, member(one)]
+        if self._script("welcome", ("line", "epoch"), words, ("versions",)) < 0:
+            raise LineUnavailable("the line has another epoch, or SQL was read too long ago")
+
     def heads(self, how_many: int, *, run_id: str) -> list[Head]:
         """Those at the front, front first, from the very server that `run_id` names."""
         flat = self._script("heads", ("line", "epoch"), [self._mark, how_many, run_id])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import islice
 from typing import NamedTuple
@@ -25,7 +25,7 @@ from sqlalchemy import (
     update,
 )
 
-from waitlist import extensions, notes, standing
+from waitlist import crowds, extensions, notes, standing
 from waitlist import line as lines
 from waitlist.errors import LineUnavailable
 from waitlist.extensions import db, reading
@@ -122,11 +122,17 @@ def catch_up(cohort_id: int) -> None:
             return
 
 
-def settle(*cohort_ids: int) -> None:
+def take_in(cohort_id: int) -> None:
+    """Catch up, and bring the crowds that came into a cohort to its line."""
+    catch_up(cohort_id)
+    crowds.take_in(cohort_id, lambda: of_cohort(cohort_id), _stands_in(cohort_id))
+
+
+def settle(*cohort_ids: int, by: Callable[[int], None] = catch_up) -> None:
     """Catch up after a commit, if Redis lets us; else the clock will."""
     try:
         for cohort_id in cohort_ids:
-            catch_up(cohort_id)
+            by(cohort_id)
     except LineUnavailable as error:
         log.info("line follows later", why=str(error))
 
@@ -141,7 +147,7 @@ def require_valid() -> str:
         if run_id != known or not _is_valid(cohort_id):
             rebuild(cohort_id)
         else:
-            catch_up(cohort_id)
+            take_in(cohort_id)
     if run_id != known:
         db.session.execute(update(Gate).values(line_run_id=run_id))
         db.session.commit()
@@ -161,9 +167,10 @@ def rebuild(cohort_id: int) -> int:
         filling.fill(page)
     failpoint("rebuild.filled")
     _apply_notes(cohort_id, filling)
+    crowds.fill(cohort_id, filling, _stands_in(cohort_id))
     failpoint("rebuild.before-swap")
     filling.swap()
-    catch_up(cohort_id)
+    take_in(cohort_id)
     return line.length()
 
 
@@ -202,7 +209,7 @@ def check(cohort_id: int) -> list[Difference]:
 
 
 def _compare(cohort_id: int) -> set[Difference]:
-    catch_up(cohort_id)
+    take_in(cohort_id)
     line = of_cohort(cohort_id)
     if not line.is_valid():
         raise LineUnavailable(f"the line of {line.cohort} is lost; the clock rebuilds it")

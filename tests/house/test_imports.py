@@ -19,7 +19,7 @@ FLOORS: dict[str, int] = {
             ["config", "members", "policy", "tokens"],
             ["extensions", "line", "log"],
             ["limits", "models", "rows", "wake"],
-            ["notes", "standing"],
+            ["crowds", "notes", "standing"],
             ["arrivals", "audit", "links", "mailer", "outbox", "projection"],
             ["cohorts", "seats"],
             ["accepted", "copying", "letters", "route"],

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import multiprocessing
+import os
 import shutil
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Generator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,7 +26,7 @@ from waitlist.admission import gate, waves
 from waitlist.errors import CohortUnknown, FileRefused, ValueRefused
 from waitlist.extensions import db
 from waitlist.models import Entry, Import, ImportRow
-from waitlist.signup import importing, staging
+from waitlist.signup import entering, importing, people_file, reader, staging
 from waitlist.signup.importing import Summary
 
 SAMPLE = Path(__file__).parent.parent / "samples" / "preorders.csv"
@@ -230,17 +233,10 @@ def test_an_import_that_broke_off_goes_on_and_ends_in_the_same_line(
     monkeypatch: pytest.MonkeyPatch,
     nth: int,
 ) -> None:
-    monkeypatch.setattr(importing, "BATCH", 10)
+    monkeypatch.setattr(staging, "BATCH", 10)
     addresses = [f"p{number:02}@example.org" for number in range(35)]
     path = write("\n".join(["email", *addresses]))
-    passed: list[str] = []
-
-    def failpoint(name: str) -> None:
-        passed.append(name)
-        if len(passed) == nth:
-            raise RuntimeError(name)
-
-    monkeypatch.setattr(importing, "failpoint", failpoint)
+    monkeypatch.setattr(entering, "failpoint", _raises_at(nth))
     with pytest.raises(RuntimeError):
         _import(path, now)
     db.session.rollback()
@@ -272,17 +268,104 @@ def test_an_import_that_broke_off_while_reading_reads_again_from_the_start(
     assert _counts(_import(path, now)) == (5, 5, 0, 0)
 
 
+def test_an_import_that_broke_off_in_the_midst_of_people_who_were_known_counts_each_once(
+    app: Flask, write: Write, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Repeats of one file in other batches, people who wait, were pending, or left, on the way."""
+    monkeypatch.setattr(staging, "BATCH", 3)
+    people.wait_in_line(CAROL, now=now)
+    people.join(BOB, now=now)
+    people.make(people.wait_in_line("gone@example.org", now=now), state="withdrawn")
+    rows = [ALICE, BOB, "gone@example.org", "not-an-address", CAROL, "d@example.org", ALICE]
+    path = write("\n".join(["email", *rows, BOB, "gone@example.org", "e@example.org"]))
+    rehearsed = _import(path, now, dry_run=True)
+    monkeypatch.setattr(entering, "failpoint", _raises_at(2))
+    with pytest.raises(RuntimeError):
+        _import(path, now)
+    monkeypatch.setattr(entering, "failpoint", _raises_at(0))
+    summary = _import(path, now)
+    assert (_counts(summary), summary.upgraded) == ((10, 3, 5, 2), 1)
+    assert (_counts(rehearsed), rehearsed.upgraded) == (_counts(summary), summary.upgraded)
+    assert _waiting() == [BOB, ALICE, "d@example.org", "e@example.org"]
+    arrivals = [people.find(f"{name}@example.org").arrival for name in ("alice", "d", "e")]
+    assert arrivals == list(range(arrivals[0], arrivals[0] + 3))
+
+
+def _raises_at(nth: int) -> Callable[[str], None]:
+    passed: list[str] = []
+
+    def failpoint(name: str) -> None:
+        passed.append(name)
+        if len(passed) == nth:
+            raise RuntimeError(name)
+
+    return failpoint
+
+
+@pytest.mark.parametrize("size", [2, 100])
+def test_a_file_in_no_order_is_ordered_across_its_batches(
+    app: Flask,
+    redis: Redis,
+    write: Write,
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+    size: int,
+) -> None:
+    monkeypatch.setattr(staging, "BATCH", size)
+    days = [5, 3, 9, 1, 7, 3, 8]
+    rows = [f"p{row}@example.org,2021-01-0{day}" for row, day in enumerate(days)]
+    _import(write("\n".join(["email,joined_at", *rows])), now)
+    assert _waiting() == [f"p{row}@example.org" for row in (3, 1, 5, 0, 4, 6, 2)]
+    assert tables.line_in_redis(redis, "preorder") == tables.line_in_sql(PREORDER)
+
+
+def test_a_file_imported_again_uses_up_no_arrivals(app: Flask, write: Write, now: datetime) -> None:
+    path = write(f"email\n{ALICE}\n{BOB}\n")
+    _import(path, now)
+    _import(path, now)
+    assert people.join(CAROL, now=now).arrival == people.find(BOB).arrival + 1
+
+
+def test_a_reader_that_is_killed_is_no_end_of_the_file(
+    app: Flask, write: Write, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else whoever comes after it in the file would be left out, and nobody told."""
+    monkeypatch.setattr(staging, "BATCH", 2)
+    _as_read = reader._as_read
+
+    def killed_at_the_fourth(row: people_file.Row) -> reader.Read:
+        if row.number == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return _as_read(row)
+
+    monkeypatch.setattr(reader, "_as_read", killed_at_the_fourth)
+    before = tables.everything()
+    with pytest.raises(FileRefused, match="broke off"):
+        _import(write("\n".join(["email", *(f"p{n}@example.org" for n in range(5))])), now)
+    db.session.rollback()
+    assert tables.everything() == before
+
+
+def test_a_reader_ends_with_who_stores(write: Write, tmp_path: Path) -> None:
+    path = write("\n".join(["email", *(f"p{number}@example.org" for number in range(50_000))]))
+    batches = reader.batches(path, 1_000)
+    next(batches)
+    assert isinstance(batches, Generator)
+    batches.close()
+    assert multiprocessing.active_children() == []
+
+
 def test_who_joins_while_a_file_enters_is_a_duplicate(
     app: Flask, write: Write, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """P2."""
-    number = staging.number
+    put_in_order = staging.put_in_order
 
     def then_join(run: Import) -> None:
-        number(run)
+        put_in_order(run)
         people.at_once(app, [lambda: people.wait_in_line(ALICE, now=now)])
 
-    monkeypatch.setattr(staging, "number", then_join)
+    monkeypatch.setattr(staging, "put_in_order", then_join)
     summary = _import(write(f"email\n{ALICE}\n{BOB}\n"), now)
     assert _counts(summary) == (2, 1, 1, 0)
     assert people.find(ALICE).cohort_id == 1

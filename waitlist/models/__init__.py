@@ -3,7 +3,7 @@
 from waitlist.models.base import new_nonce
 from waitlist.models.gate import Gate, Invitation, Registration, Wave
 from waitlist.models.imports import Import, ImportRow
-from waitlist.models.line import ArrivalCounter, Cohort, Entry, LineChange, PlaceChange
+from waitlist.models.line import ArrivalCounter, Cohort, Crowd, Entry, LineChange, PlaceChange
 from waitlist.models.mail import Message
 from waitlist.models.records import Audit, Heartbeat
 
@@ -11,6 +11,7 @@ __all__ = [
     "ArrivalCounter",
     "Audit",
     "Cohort",
+    "Crowd",
     "Entry",
     "Gate",
     "Heartbeat",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import JSON, ForeignKey, Index, String, Text
+from sqlalchemy import JSON, ForeignKey, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from waitlist.extensions import db
@@ -13,7 +13,10 @@ from waitlist.models.line import Cohort
 
 
 class Import(db.Model):  # type: ignore[name-defined, misc]
-    """One file of people, and how far it got: reading → entering → done, or undone."""
+    """One file of people, and how far it got: reading → entering → done, or undone.
+
+    Meanwhile `accepted`, `duplicate` and `upgraded` count the rows that left the staging.
+    """
 
     __tablename__ = "imports"
     id: Mapped[int] = mapped_column(Id, primary_key=True)
@@ -22,6 +25,7 @@ class Import(db.Model):  # type: ignore[name-defined, misc]
     cohort_id: Mapped[int] = mapped_column(ForeignKey("cohorts.id"))
     cohort: Mapped[Cohort] = relationship()
     state: Mapped[str] = mapped_column(String(10), default="reading")
+    in_order: Mapped[bool | None]
     first_arrival: Mapped[int | None] = mapped_column(Id)
     rows: Mapped[int] = mapped_column(default=0)
     accepted: Mapped[int] = mapped_column(default=0)
@@ -34,7 +38,11 @@ class Import(db.Model):  # type: ignore[name-defined, misc]
 
 
 class ImportRow(db.Model):  # type: ignore[name-defined, misc]
-    """A row of a file: staged while reading, then given its outcome and its order."""
+    """A row of a file: staged while reading, gone once it is in the line or a duplicate.
+
+    `nth` counts the people of the file up to this row. Where they aren't in the order in which
+    they joined, `place` counts them in that order.
+    """
 
     __tablename__ = "import_rows"
     import_id: Mapped[int] = mapped_column(
@@ -44,6 +52,7 @@ class ImportRow(db.Model):  # type: ignore[name-defined, misc]
     outcome: Mapped[str] = mapped_column(String(10), default="staged")
     reason: Mapped[str] = mapped_column(String(200), default="")
     upgraded: Mapped[bool] = mapped_column(default=False)
+    nth: Mapped[int | None]
     place: Mapped[int | None]
     nonce: Mapped[str] = mapped_column(String(16), default=new_nonce)
     address: Mapped[str] = mapped_column(Text, default="")
@@ -54,6 +63,18 @@ class ImportRow(db.Model):  # type: ignore[name-defined, misc]
     attributes: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
     joined_at: Mapped[datetime | None] = mapped_column(Moment)
     __table_args__ = (
-        Index("import_rows_key", "import_id", "address_key"),
-        Index("import_rows_place", "import_id", "outcome", "place"),
+        Index(
+            "import_rows_place",
+            "import_id",
+            "place",
+            sqlite_where=text("place IS NOT NULL"),
+            postgresql_where=text("place IS NOT NULL"),
+        ),
+        Index(
+            "import_rows_rejected",
+            "import_id",
+            "address_key",
+            sqlite_where=text("outcome = 'rejected'"),
+            postgresql_where=text("outcome = 'rejected'"),
+        ),
     )

@@ -100,6 +100,22 @@ class LineChange(db.Model):  # type: ignore[name-defined, misc]
     __table_args__ = (Index("line_changes_cohort", "cohort_id", "id"), NEVER_REUSED)
 
 
+class Crowd(db.Model):  # type: ignore[name-defined, misc]
+    """A duty: bring people of an import, who came in together, into the Redis line.
+
+    It stands for those of the import whose ids are between these two, for whom nobody else can
+    have left a `LineChange` before it: whatever Redis was told of them already is newer.
+    """
+
+    __tablename__ = "line_crowds"
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    cohort_id: Mapped[int] = mapped_column(ForeignKey("cohorts.id"))
+    import_id: Mapped[int] = mapped_column(ForeignKey("imports.id"))
+    first_id: Mapped[int] = mapped_column(Id)
+    last_id: Mapped[int] = mapped_column(Id)
+    __table_args__ = (Index("line_crowds_cohort", "cohort_id", "id"), NEVER_REUSED)
+
+
 class ArrivalCounter(db.Model):  # type: ignore[name-defined, misc]
     """The arrival sequence on SQLite, one row; PostgreSQL has a sequence of its own."""
 
