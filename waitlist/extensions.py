@@ -34,7 +34,7 @@ class Base(DeclarativeBase):
 
 db = SQLAlchemy(
     model_class=Base,
-    engine_options={"pool_pre_ping": True, "hide_parameters": True},
+    engine_options={"hide_parameters": True},
     session_options={"expire_on_commit": False},
 )
 migrate = Migrate(directory=str(ROOT / "waitlist" / "migrations"), render_as_batch=True)
