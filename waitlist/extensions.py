@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -151,9 +151,9 @@ def seek(connection: Connection) -> None:
         connection.execute(SEEK)
 
 
-def rows_changed(statement: Executable) -> int:
+def rows_changed(statement: Executable, given: Mapping[str, Any] | None = None) -> int:
     """Run a guarded UPDATE or DELETE in the caller's transaction: how many rows it changed."""
-    result = db.session.execute(statement)
+    result = db.session.execute(statement, given)
     return result.rowcount if isinstance(result, CursorResult) else 0
 
 
