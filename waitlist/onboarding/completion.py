@@ -6,13 +6,9 @@ invitation, look for a success that is stored already, check state and time, reg
 
 from __future__ import annotations
 
-import os
-import threading
 from dataclasses import dataclass
 from datetime import datetime
 
-from argon2 import PasswordHasher
-from argon2.exceptions import VerifyMismatchError
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
@@ -28,18 +24,15 @@ from waitlist.errors import (
 from waitlist.extensions import db, reading, settings
 from waitlist.failpoints import failpoint
 from waitlist.models import Registration
-from waitlist.onboarding import forms, registering
+from waitlist.onboarding import forms, passwords, registering
 from waitlist.onboarding.forms import Form
 from waitlist.onboarding.invitations import state_of
 from waitlist.onboarding.registering import Invited
 from waitlist.tokens import Purpose
 from waitlist.wake import wake
 
-HASHER = PasswordHasher(memory_cost=19456, time_cost=2, parallelism=1)  # OWASP, 2024: 19 MiB
 KEY_LIMIT = 255
 LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL's code for a lock that wasn't given in time
-
-_one_a_core = threading.BoundedSemaphore(os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
@@ -65,8 +58,7 @@ def complete(token: str, form: Form, *, key: str | None = None, now: datetime) -
             _check_open(invitation, form, now=now)
     if not is_used:
         forms.check(form)
-        with _one_a_core:
-            password_hash = HASHER.hash(form.password)
+        password_hash = passwords.hashed(form.password)
         failpoint("completion.hashed")
         done = _register(invitation.id, form, password_hash, key, now=now)
         if done:
@@ -160,19 +152,11 @@ def _check_open(invitation: Invited, form: Form, *, now: datetime) -> None:
 def _replay(stored: _Success | None, form: Form, key: str | None) -> Completed:
     """The stored answer for the same fields and password; else why not."""
     is_same = stored and stored.fingerprint == form.fingerprint
-    if stored and is_same and _verifies(stored, form.password):
+    if stored and is_same and passwords.verifies(stored.password_hash, form.password):
         return Completed(stored.handle, stored.display_name, stored.welcome_token, replayed=True)
     if stored and key is not None and key == stored.key:
         raise KeyReused("this Idempotency-Key belongs to another request")
     raise AlreadyCompleted("this invitation is used already")
-
-
-def _verifies(stored: _Success, password: str) -> bool:
-    try:
-        with _one_a_core:
-            return HASHER.verify(stored.password_hash, password)
-    except VerifyMismatchError:
-        return False
 
 
 def free_handles(handle: str) -> tuple[str, ...]:
