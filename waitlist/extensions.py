@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -34,7 +34,7 @@ class Base(DeclarativeBase):
 
 db = SQLAlchemy(
     model_class=Base,
-    engine_options={"pool_pre_ping": True, "hide_parameters": True},
+    engine_options={"hide_parameters": True},
     session_options={"expire_on_commit": False},
 )
 migrate = Migrate(directory=str(ROOT / "waitlist" / "migrations"), render_as_batch=True)
@@ -163,9 +163,9 @@ def seek(connection: Connection) -> None:
         connection.execute(SEEK)
 
 
-def rows_changed(statement: Executable) -> int:
+def rows_changed(statement: Executable, given: Mapping[str, Any] | None = None) -> int:
     """Run a guarded UPDATE or DELETE in the caller's transaction: how many rows it changed."""
-    result = db.session.execute(statement)
+    result = db.session.execute(statement, given)
     return result.rowcount if isinstance(result, CursorResult) else 0
 
 

@@ -41,9 +41,9 @@ def invitation_token(invitation: Invitation) -> str:
     return _dumps(Purpose.INVITE, invitation.id, invitation.generation, invitation.nonce)
 
 
-def welcome_token(registration: Registration) -> str:
+def welcome_token(registration_id: int, nonce: str) -> str:
     """The token by which a registration shows its welcome page."""
-    return _dumps(Purpose.WELCOME, registration.id, 1, registration.nonce)
+    return _dumps(Purpose.WELCOME, registration_id, 1, nonce)
 
 
 def ref_of(purpose: Purpose, token: str) -> Ref:

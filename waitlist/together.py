@@ -17,7 +17,7 @@ Answer = TypeVar("Answer")
 
 
 class Together(Generic[Item, Answer]):
-    """Has `work` done in a thread, for at most so many callers at once, in their order.
+    """Has `work` done in a thread, for at most `most` callers at once, in their order.
 
     It belongs to one event loop, whose thread alone touches it: so it needs no lock, and a
     forked child, which has a loop of its own, nothing of its parent's.
@@ -30,7 +30,7 @@ class Together(Generic[Item, Answer]):
         *,
         most: int,
     ) -> None:
-        self._work, self._threads, self._most = work, threads, most
+        self._work, self._threads, self.most = work, threads, most
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
         self._working: asyncio.Task[None] | None = None
 
@@ -48,7 +48,7 @@ class Together(Generic[Item, Answer]):
 
     async def _work_off(self) -> None:
         while self._waiting:
-            group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+            group, self._waiting = self._waiting[: self.most], self._waiting[self.most :]
             items = [item for item, _ in group]
             loop = asyncio.get_running_loop()
             outcome = loop.run_in_executor(self._threads, self._work, items)

@@ -27,7 +27,7 @@ from waitlist import delivery, links, projection
 from waitlist.admission import gate, waves
 from waitlist.extensions import db
 from waitlist.models import Cohort, Entry, Gate, Invitation
-from waitlist.onboarding import completion, invitations
+from waitlist.onboarding import completion, invitations, passwords
 from waitlist.signup import leaving
 
 T = TypeVar("T")
@@ -190,7 +190,7 @@ def _empty() -> None:
 def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hashes that cost nothing: what they are worth is tested elsewhere."""
     cheap = PasswordHasher(memory_cost=8, time_cost=1, parallelism=1)
-    monkeypatch.setattr(completion, "HASHER", cheap)
+    monkeypatch.setattr(passwords, "HASHER", cheap)
 
 
 @pytest.mark.usefixtures("quick_hashes")

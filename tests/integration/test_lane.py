@@ -25,6 +25,7 @@ from waitlist.extensions import db
 from waitlist.models import Entry, Message
 from waitlist.tokens import Purpose
 from waitlist.web import lane as lanes
+from waitlist.web import urgent
 from waitlist.web.lane import Lane
 
 OURS = "https://join.example.com"
@@ -73,6 +74,44 @@ def commits(app: Flask) -> Iterator[list[int]]:
     event.listen(db.engine, "commit", note)
     yield seen
     event.remove(db.engine, "commit", note)
+
+
+def test_beside_who_finishes_fewer_join_in_one_transaction(
+    app: Flask, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P24: who is next to finish waits for a short one."""
+    monkeypatch.setattr(lanes, "JOINS_BESIDE", 5)
+    addresses = [f"p{number}@example.org" for number in range(20)]
+    with commits(app) as seen:
+        _, *answers = ask(lane, ("GET", "/invite/nobodys"), *joins(*addresses))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len(seen) >= 20 / 5
+
+
+def test_who_joins_waits_until_somebody_has_finished(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P24."""
+    seen: list[str] = []
+    by_flask = lane._flask
+
+    def slowly(environ: Any) -> Any:
+        time.sleep(urgent.GIVE_WAY / 4)
+        seen.append(environ["PATH_INFO"])
+        return by_flask(environ)
+
+    monkeypatch.setattr(lane, "_flask", slowly)
+    monkeypatch.setattr(lane, "_done", _noting(lane._done, seen))
+    ask(lane, ("GET", "/invite/nobodys"), *joins(ALICE))
+    assert seen == ["/invite/nobodys", "join"]
+
+
+def _noting(done: Any, seen: list[str]) -> Any:
+    async def note(*args: Any) -> Any:
+        seen.append("join")
+        return await done(*args)
+
+    return note
 
 
 def test_people_who_join_at_once_share_transactions(app: Flask, lane: Lane) -> None:

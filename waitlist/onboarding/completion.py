@@ -6,14 +6,10 @@ invitation, look for a success that is stored already, check state and time, reg
 
 from __future__ import annotations
 
-import os
-import threading
 from dataclasses import dataclass
 from datetime import datetime
 
-from argon2 import PasswordHasher
-from argon2.exceptions import VerifyMismatchError
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from waitlist import links, outbox, policy, tokens
@@ -23,20 +19,20 @@ from waitlist.errors import (
     InProgress,
     InvitationClosed,
     KeyReused,
+    LinkInvalid,
 )
-from waitlist.extensions import db, insert_unless_known, reading, rows_changed, settings
+from waitlist.extensions import db, reading, settings
 from waitlist.failpoints import failpoint
-from waitlist.models import Entry, Invitation, Registration
-from waitlist.onboarding import forms
+from waitlist.models import Registration
+from waitlist.onboarding import forms, passwords, registering
 from waitlist.onboarding.forms import Form
 from waitlist.onboarding.invitations import state_of
+from waitlist.onboarding.registering import Invited
+from waitlist.tokens import Purpose
 from waitlist.wake import wake
 
-HASHER = PasswordHasher(memory_cost=19456, time_cost=2, parallelism=1)  # OWASP, 2024: 19 MiB
 KEY_LIMIT = 255
 LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL's code for a lock that wasn't given in time
-
-_one_a_core = threading.BoundedSemaphore(os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
@@ -56,20 +52,27 @@ def complete(token: str, form: Form, *, key: str | None = None, now: datetime) -
     `InvitationClosed`, `AlreadyCompleted`, `KeyReused` or `InProgress`.
     """
     with reading():  # nobody who joins meanwhile is waited for
-        invitation = links.invitation_of(token)
-        invitation_id, is_used = invitation.id, invitation.state == "used"
+        invitation = _invited(token)
+        is_used = invitation.state == "used"
         if not is_used:
             _check_open(invitation, form, now=now)
     if not is_used:
         forms.check(form)
-        with _one_a_core:
-            password_hash = HASHER.hash(form.password)
+        password_hash = passwords.hashed(form.password)
         failpoint("completion.hashed")
-        done = _register(invitation_id, form, password_hash, key, now=now)
+        done = _register(invitation.id, form, password_hash, key, now=now)
         if done:
             wake("mail")
             return done
-    return _replay(_stored(invitation_id), form, key)
+    return _replay(_stored(invitation.id), form, key)
+
+
+def _invited(token: str) -> Invited:
+    ref = links.ref_of(Purpose.INVITE, token)
+    invitation = registering.invited(ref.id)
+    if invitation is None or not ref.opens(invitation.generation, invitation.nonce):
+        raise LinkInvalid("this link opens no invitation")
+    return invitation
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def _success(registration: Registration) -> _Success:
     return _Success(
         registration.handle,
         registration.display_name,
-        links.welcome_token(registration),
+        links.welcome_token(registration.id, registration.nonce),
         registration.fingerprint,
         registration.password_hash,
         registration.idempotency_key,
@@ -111,48 +114,33 @@ def _register(
         db.session.rollback()
         return None
     _check_open(invitation, form, now=now)
-    entry_id = invitation.entry_id
-    registered = db.session.scalars(
-        insert_unless_known(Registration, Registration.handle)
-        .values(
-            entry_id=entry_id,
-            invitation_id=invitation_id,
-            handle=form.handle,
-            display_name=form.display_name,
-            password_hash=password_hash,
-            fingerprint=form.fingerprint,
-            idempotency_key=key,
-            terms_at=now,
-            created_at=now,
-        )
-        .returning(Registration)
-    ).one_or_none()
+    registered = registering.register(invitation, form, password_hash, key, now=now)
     if registered is None:
         free = free_handles(form.handle)
         db.session.rollback()
         raise FieldsInvalid({"handle": "handle-taken"}, free)
-    _move_on(entry_id, invitation_id, now=now)
-    outbox.stage("welcome", [entry_id], now=now)
+    registering.move_on(invitation, now=now)
+    outbox.stage("welcome", [invitation.entry_id], now=now)
     failpoint("completion.before-commit")
-    done = _completed(_success(registered), replayed=False)
     db.session.commit()
     failpoint("completion.committed")
-    return done
+    welcome = links.welcome_token(*registered)
+    return Completed(form.handle, form.display_name, welcome, replayed=False)
 
 
-def _locked(invitation_id: int) -> Invitation:
+def _locked(invitation_id: int) -> Invited:
     try:
-        return db.session.scalars(
-            select(Invitation).where(Invitation.id == invitation_id).with_for_update()
-        ).one()
+        invitation = registering.invited(invitation_id, lock=True)
     except OperationalError as error:
         db.session.rollback()
         if getattr(error.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE:
             raise InProgress("another attempt is under way") from error
         raise
+    assert invitation is not None  # invitations are never deleted
+    return invitation
 
 
-def _check_open(invitation: Invitation, form: Form, *, now: datetime) -> None:
+def _check_open(invitation: Invited, form: Form, *, now: datetime) -> None:
     """`InvitationClosed` if it can't be completed now; the transaction is ended then."""
     opened_at = tokens.opened_at(settings().secret_keys, form.opened, invitation.id)
     state = state_of(invitation, opened_at=opened_at, now=now)
@@ -161,40 +149,14 @@ def _check_open(invitation: Invitation, form: Form, *, now: datetime) -> None:
         raise InvitationClosed(state)
 
 
-def _move_on(entry_id: int, invitation_id: int, *, now: datetime) -> None:
-    used = rows_changed(
-        update(Invitation)
-        .where(Invitation.id == invitation_id, Invitation.state == "open")
-        .values(state="used", ended_at=now)
-    )
-    if used != 1:
-        raise RuntimeError("the invitation was locked and open, and isn't")
-    db.session.execute(
-        update(Entry)
-        .where(Entry.id == entry_id, Entry.state == "invited")
-        .values(state="registered")
-    )
-
-
 def _replay(stored: _Success | None, form: Form, key: str | None) -> Completed:
     """The stored answer for the same fields and password; else why not."""
-    if stored and stored.fingerprint == form.fingerprint and _verifies(stored, form.password):
-        return _completed(stored, replayed=True)
+    is_same = stored and stored.fingerprint == form.fingerprint
+    if stored and is_same and passwords.verifies(stored.password_hash, form.password):
+        return Completed(stored.handle, stored.display_name, stored.welcome_token, replayed=True)
     if stored and key is not None and key == stored.key:
         raise KeyReused("this Idempotency-Key belongs to another request")
     raise AlreadyCompleted("this invitation is used already")
-
-
-def _verifies(stored: _Success, password: str) -> bool:
-    try:
-        with _one_a_core:
-            return HASHER.verify(stored.password_hash, password)
-    except VerifyMismatchError:
-        return False
-
-
-def _completed(stored: _Success, *, replayed: bool) -> Completed:
-    return Completed(stored.handle, stored.display_name, stored.welcome_token, replayed)
 
 
 def free_handles(handle: str) -> tuple[str, ...]:

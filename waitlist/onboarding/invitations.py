@@ -9,6 +9,7 @@ from sqlalchemy import select, update
 from waitlist import links, policy, projection, seats
 from waitlist.extensions import db, insert_unless_known, reading, rows_changed
 from waitlist.models import Entry, Heartbeat, Invitation, PlaceChange
+from waitlist.onboarding.registering import Invited
 from waitlist.wake import wake
 
 BATCH = 500
@@ -34,7 +35,7 @@ def lapse(*, now: datetime) -> int:
     return len(lapsed)
 
 
-def state_of(invitation: Invitation, *, opened_at: datetime | None, now: datetime) -> str:
+def state_of(invitation: Invitation | Invited, *, opened_at: datetime | None, now: datetime) -> str:
     """What an invitation is to who opens it now: expired by time, or superseded by a newer one."""
     late = policy.deadline_passed(invitation.expires_at, opened_at, now)
     if invitation.state == "open":

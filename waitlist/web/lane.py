@@ -14,6 +14,7 @@ import io
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 from a2wsgi.wsgi import build_environ
@@ -27,6 +28,7 @@ from waitlist.together import Together
 from waitlist.web import errors, hot
 from waitlist.web.asked import Asked, plainly
 from waitlist.web.said import Said, of_response
+from waitlist.web.urgent import Urgent
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -36,11 +38,12 @@ Answers = list[Said | Exception]
 Item = TypeVar("Item")
 
 ROUTES = {"": "/", "join": "/join", "line": "/line", "place": "/place/<token>"}
+URGENT = ("api", "confirm", "invite")  # what people do who were told that they may
 JOINS_TOGETHER = 250  # of one transaction, which holds the write lock some 10 ms
+JOINS_BESIDE = 100  # the same while people finish: who is next to do so waits for less
 PLACES_TOGETHER = 500
 MOST_WAITING = 2_000  # joins, or places, that wait for the next group; more are shed
 KEPT = 1.0  # seconds
-GIVE_WAY = 0.015  # seconds that a group leaves to those who confirm or finish just then
 
 
 class Lane:
@@ -50,7 +53,8 @@ class Lane:
         self._app, self._wsgi = app, app.wsgi_app
         self._settings: Settings = app.config["SETTINGS"]
         self._for_flask = ThreadPoolExecutor(self._settings.web_threads, "flask")
-        self._hot_in_flask = self._urgent = 0  # requests that Flask is working on
+        self._hot_in_flask = 0  # requests that Flask is working on
+        self._urgent = Urgent()  # so are these
         for_groups = ThreadPoolExecutor(2, "together")
         self._joins = Together(self._in_context(hot.join), for_groups, most=JOINS_TOGETHER)
         self._places = Together(self._in_context(hot.place_of), for_groups, most=PLACES_TOGETHER)
@@ -63,6 +67,8 @@ class Lane:
             raise NotImplementedError(scope["type"])
         begun = time.perf_counter()
         words = scope["path"].removeprefix("/").split("/")
+        if words[0] in ROUTES and self._urgent:
+            await self._urgent.over()
         try:
             body = await _body(scope, receive)
         except ConnectionAbortedError:
@@ -86,6 +92,8 @@ class Lane:
             case "GET", ["place", token] if asked.wants_json:
                 return await self._done(self._places, (token, asked), asked)
             case "POST", ["join"]:
+                lately = self._urgent.was_lately
+                self._joins.most = JOINS_BESIDE if lately else JOINS_TOGETHER
                 return await self._done(self._joins, asked, asked)
         return None
 
@@ -114,14 +122,13 @@ class Lane:
             return self._refusal(Busy(), asked)
         environ = build_environ(scope, io.BytesIO(body))  # type: ignore[arg-type]
         environ["wsgi.input_terminated"] = True  # type: ignore[typeddict-unknown-key]
+        loop = asyncio.get_running_loop()
         self._hot_in_flask += is_hot
-        self._urgent += not is_hot
         try:
-            loop = asyncio.get_running_loop()
-            response = await loop.run_in_executor(self._for_flask, self._flask, environ)
+            with self._urgent.under_way() if words[0] in URGENT else nullcontext():
+                response = await loop.run_in_executor(self._for_flask, self._flask, environ)
         finally:
             self._hot_in_flask -= is_hot
-            self._urgent -= not is_hot
         said = of_response(response)
         is_public = is_hot and scope["method"] == "GET" and response.cache_control.public
         if is_public and (plain := plainly(scope, body, self._settings)):
@@ -137,8 +144,7 @@ class Lane:
 
     def _in_context(self, work: Callable[[Sequence[Item]], Answers]) -> Callable[..., Answers]:
         def run(items: Sequence[Item]) -> Answers:
-            if self._urgent:
-                time.sleep(GIVE_WAY)
+            self._urgent.let_pass()
             with self._app.app_context():
                 return work(items)
 

@@ -1,0 +1,75 @@
+"""Who goes first, and who waits for it, but never for long."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from tests.visitors import in_a_loop
+from waitlist.web import urgent
+from waitlist.web.urgent import GIVE_WAY, Urgent
+
+
+def test_nobody_waits_where_nothing_is_urgent() -> None:
+    async def scene() -> float:
+        began = time.monotonic()
+        await Urgent().over()
+        Urgent().let_pass()
+        return time.monotonic() - began
+
+    assert in_a_loop(scene()) < GIVE_WAY
+
+
+def test_who_waits_goes_on_as_soon_as_all_that_is_urgent_is_over() -> None:
+    async def scene() -> list[str]:
+        first, seen = Urgent(), list[str]()
+
+        async def wait() -> None:
+            await first.over()
+            seen.append("went on")
+
+        with first.under_way():
+            with first.under_way():
+                waiting = asyncio.create_task(wait())
+                await asyncio.sleep(0)
+            seen.append("one is over")
+            await asyncio.sleep(0)
+        seen.append("all are over")
+        await waiting
+        return seen
+
+    assert in_a_loop(scene()) == ["one is over", "all are over", "went on"]
+
+
+def test_nobody_starves_while_something_urgent_is_always_under_way() -> None:
+    async def scene() -> None:
+        first = Urgent()
+        with first.under_way():
+            await first.over()
+            await asyncio.to_thread(first.let_pass)
+
+    in_a_loop(asyncio.wait_for(scene(), 5))
+
+
+def test_a_thread_waits_too_until_it_is_over() -> None:
+    async def scene() -> bool:
+        first = Urgent()
+        with first.under_way():
+            passing = asyncio.create_task(asyncio.to_thread(first.let_pass))
+            await asyncio.sleep(GIVE_WAY / 4)
+            return not passing.done()
+
+    assert in_a_loop(scene())
+
+
+def test_what_was_urgent_a_moment_ago_was_lately() -> None:
+    async def scene() -> list[bool]:
+        first = Urgent()
+        seen = [first.was_lately]
+        with first.under_way():
+            seen.append(first.was_lately)
+        seen.append(first.was_lately)
+        first._ended -= urgent.LATELY
+        return [*seen, first.was_lately]
+
+    assert in_a_loop(scene()) == [False, True, True, False]
