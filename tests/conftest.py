@@ -190,6 +190,7 @@ def _settings(instance: Path, database_url: str, redis_url: str, *, port: int) -
         invite_within=timedelta(hours=72),
         proxy_hops=0,
         joins_a_minute=600,
+        web_processes=2,
         web_threads=16,
     )
 

@@ -47,6 +47,7 @@ class Settings:
     mail_per_hour: int
     proxy_hops: int
     joins_a_minute: int
+    web_processes: int
     web_threads: int
     confirm_within: timedelta
     invite_within: timedelta
@@ -116,6 +117,7 @@ def _read(values: Mapping[str, str], instance: Path) -> Settings:
         mail_per_hour=env.int("MAIL_PER_HOUR", 100_000, validate=validate.Range(min=1)),
         proxy_hops=env.int("PROXY_HOPS", 0, validate=validate.Range(0, 10)),
         joins_a_minute=env.int("JOINS_A_MINUTE", 600, validate=validate.Range(min=1)),
+        web_processes=env.int("WEB_CONCURRENCY", 2, validate=validate.Range(1, 256)),
         web_threads=env.int("WEB_THREADS", 16, validate=validate.Range(2, 256)),
         confirm_within=timedelta(
             hours=env.int("CONFIRM_WITHIN", 48, validate=validate.Range(1, 24 * 90))

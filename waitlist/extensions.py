@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 import redis as redis_py
 from flask import Flask, current_app
@@ -22,6 +22,8 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import DeclarativeBase, configure_mappers
 
 from waitlist.config import ROOT, Settings
+
+Result = TypeVar("Result")
 
 LOCK_WAIT = 5  # seconds that a transaction waits for another's lock
 LOOK_AGAIN = 0.0001  # seconds between two looks at SQLite's
@@ -80,13 +82,13 @@ def worker_redis() -> redis_py.Redis:
     return client
 
 
-def elsewhere(call: Callable[[], None]) -> Callable[[], None]:
+def elsewhere(call: Callable[[], Result]) -> Callable[[], Result]:
     """The call as another thread may make it: on this app, with a session of its own."""
     app = current_app._get_current_object()  # type: ignore[attr-defined]
 
-    def called() -> None:
+    def called() -> Result:
         with app.app_context():
-            call()
+            return call()
 
     return called
 

@@ -15,7 +15,7 @@ FLOORS: dict[str, int] = {
     name: floor
     for floor, names in enumerate(
         [
-            ["errors", "failpoints", "together"],
+            ["errors", "failpoints", "prepared", "together"],
             ["config", "members", "policy", "tokens"],
             ["extensions", "line", "log"],
             ["limits", "models", "rows", "wake"],
