@@ -6,7 +6,7 @@ from sqlalchemy import Connection, text
 
 from waitlist.extensions import db
 
-COUNT_ON = text("UPDATE arrival_counter SET value = value + :how_many RETURNING value")
+COUNT_ON = "UPDATE arrival_counter SET value = value + ? RETURNING value"
 LOCK_NAME = 7_001  # of PostgreSQL's advisory lock between single arrivals and whole files
 
 
@@ -43,4 +43,4 @@ def next_block(how_many: int) -> int:
 
 def _count_on(how_many: int, connection: Connection) -> int:
     """The last of so many numbers on SQLite, whose write lock the caller has."""
-    return int(connection.scalar(COUNT_ON, {"how_many": how_many}) or 0)
+    return int(connection.exec_driver_sql(COUNT_ON, (how_many,)).scalar_one())

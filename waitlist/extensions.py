@@ -186,7 +186,6 @@ def _open_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
         "synchronous = FULL",
         "foreign_keys = ON",
         "secure_delete = ON",
-        _busy(LOCK_WAIT),
     ):
         connection.execute(f"PRAGMA {pragma}")
 
@@ -198,18 +197,14 @@ def _begin_sqlite(connection: Connection) -> None:
     """
     raw: Any = connection.connection.dbapi_connection
     read_only = _read_only.get()
-    if connection.info.get("query_only") is not read_only:  # it has every statement prepared anew
+    if connection.info.get("read_only") is not read_only:  # it has every statement prepared anew
         raw.execute(f"PRAGMA query_only = {int(read_only)}")
-        connection.info["query_only"] = read_only
+        raw.execute(f"PRAGMA busy_timeout = {LOCK_WAIT * 1000 if read_only else 0}")
+        connection.info["read_only"] = read_only
     if read_only:
         raw.execute("BEGIN")
-        return
-    raw.execute(f"PRAGMA {_busy(0)}")
-    try:
-        if not _took_write_lock(raw):
-            connection.exec_driver_sql("BEGIN IMMEDIATE")  # once more, for SQLAlchemy's own error
-    finally:
-        raw.execute(f"PRAGMA {_busy(LOCK_WAIT)}")
+    elif not _took_write_lock(raw):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # once more, for SQLAlchemy's own error
 
 
 def _took_write_lock(raw: sqlite3.Connection) -> bool:
@@ -229,10 +224,6 @@ def _took_write_lock(raw: sqlite3.Connection) -> bool:
                 break
         time.sleep(LOOK_AGAIN)
     return False
-
-
-def _busy(seconds: float) -> str:
-    return f"busy_timeout = {int(seconds * 1000)}"
 
 
 def _begin_postgres(connection: Connection) -> None:

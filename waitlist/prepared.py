@@ -7,13 +7,14 @@ statements that everyone waits for at a launch.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Dialect, Executable
+from sqlalchemy import Connection, CursorResult, Dialect, Executable, Select
 
 
 class Prepared:
-    """A statement whose parameters are given when it is executed; what it returns is untyped."""
+    """A statement whose parameters are given when it is executed."""
 
     def __init__(self, statement: Executable, dialect: Dialect) -> None:
         compiled: Any = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
@@ -27,6 +28,8 @@ class Prepared:
             {name: value for name, value in compiled.params.items() if value is not None}
         )
 
+        self._typed = _result_processors(statement, dialect)
+
     def execute(self, connection: Connection, **given: Any) -> CursorResult[Any]:
         """Execute it in the connection's transaction."""
         values = self._fixed | self._as_stored(given)
@@ -34,9 +37,29 @@ class Prepared:
             return connection.exec_driver_sql(self._words, values)
         return connection.exec_driver_sql(self._words, tuple(values[name] for name in self._order))
 
+    def rows(self, connection: Connection, **given: Any) -> Iterator[tuple[Any, ...]]:
+        """The rows of a SELECT, their values of the columns' types."""
+        cursor = self.execute(connection, **given).cursor
+        assert cursor is not None
+        for row in cursor.fetchall():  # the driver's own
+            values = list(row)
+            for at, typed in self._typed:
+                if values[at] is not None:
+                    values[at] = typed(values[at])
+            yield tuple(values)
+
     def _as_stored(self, values: dict[str, Any]) -> dict[str, Any]:
         processors = self._processors
         return {
             name: processors[name](value) if name in processors else value
             for name, value in values.items()
         }
+
+
+def _result_processors(statement: Executable, dialect: Dialect) -> list[tuple[int, Any]]:
+    """What makes a value of the column's type of the driver's, by the column's place."""
+    columns = statement.selected_columns if isinstance(statement, Select) else ()
+    processors = (
+        column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns
+    )
+    return [(at, processor) for at, processor in enumerate(processors) if processor]

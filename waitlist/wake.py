@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 import structlog
+from flask import current_app
 from redis.exceptions import RedisError
 from rq import Queue
 from rq.serializers import JSONSerializer
@@ -13,14 +16,21 @@ log = structlog.get_logger()
 QUEUES = {"admission": "workers.jobs.run_admission", "mail": "workers.jobs.run_mail"}
 JOB_TIMEOUT = 900  # seconds
 MOST_WAITING = 2  # jobs of a queue that wait to be begun
+MOMENT = 0.02  # seconds
 ASKED_TTL = 5  # seconds after which a wake-up that nobody answered may be asked again
 
 
 def wake(queue: str) -> None:
     """Ask for one run of a queue's job, unless one is asked for already.
 
-    Call it after the commit. Redis away: logged, and the clock asks again.
+    Call it after the commit. Redis away: logged, and the clock asks again. So it does where a
+    process asks twice in a moment, and the first was answered at once: hundreds of groups of
+    joins a second would ask Redis each.
     """
+    asked: dict[str, float] = current_app.extensions.setdefault("asked", {})
+    if time.monotonic() < asked.get(queue, 0) + MOMENT:
+        return
+    asked[queue] = time.monotonic()
     client = extensions.redis()
     try:
         if client.set(asked_key(queue), "1", nx=True, ex=ASKED_TTL) and _has_room(queue):

@@ -8,13 +8,14 @@ from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Select, and_, select
+from sqlalchemy import BigInteger, Dialect, and_, select
 
 from waitlist import links, policy, projection
 from waitlist.errors import LineUnavailable, LinkInvalid
 from waitlist.extensions import db, reading, seek
 from waitlist.line import NOWHERE, Place
 from waitlist.models import Cohort, Entry, Gate, Invitation
+from waitlist.prepared import Prepared
 from waitlist.rows import Given
 from waitlist.tokens import Purpose
 
@@ -43,10 +44,25 @@ class ShownPlace:
         }
 
 
+class _Person(NamedTuple):
+    """What SQL says of one person."""
+
+    id: int
+    nonce: str
+    state: str
+    locale: str
+    suppressed_at: datetime | None
+    cohort: str
+    line_epoch: str | None
+    opens_at: datetime | None
+    expires_at: datetime | None
+    paused: bool
+
+
 class _Seen(NamedTuple):
     """What SQL and the line say of one person."""
 
-    row: Any
+    person: _Person
     place: Place
 
 
@@ -67,44 +83,46 @@ def by_tokens(tokens: Sequence[str], *, now: datetime) -> list[ShownPlace | Link
     seen = _read({ref.id for ref in refs if ref is not None})
     return [
         _shown(*seen[ref.id], now=now)
-        if ref and ref.id in seen and ref.opens(links.ENTRY_GENERATION, seen[ref.id].row.nonce)
+        if ref and ref.id in seen and ref.opens(links.ENTRY_GENERATION, seen[ref.id].person.nonce)
         else LinkInvalid("this link opens nobody's place")
         for ref in refs
     ]
 
 
-def _shown(row: Any, place: Place, *, now: datetime) -> ShownPlace:
+def _shown(person: _Person, place: Place, *, now: datetime) -> ShownPlace:
     position, length = place
-    closed = row.opens_at is None or row.opens_at > now
+    closed = person.opens_at is None or person.opens_at > now
     return ShownPlace(
-        state=row.state,
+        state=person.state,
         position=None if position is None else policy.shown_position(position),
         length=None if length is None else policy.shown_position(length),
         rounded=position is not None and position >= policy.EXACT_BELOW,
-        paused=row.paused,
+        paused=person.paused,
         closed=closed,
-        opens_at=row.opens_at if closed else None,
-        expires_at=row.expires_at,
-        suppressed=row.suppressed_at is not None,
-        locale=row.locale,
+        opens_at=person.opens_at if closed else None,
+        expires_at=person.expires_at,
+        suppressed=person.suppressed_at is not None,
+        locale=person.locale,
     )
 
 
 def _read(entry_ids: Collection[int]) -> dict[int, _Seen]:
     with reading():
-        seek(db.session.connection())
-        people, asked = _people(db.engine.dialect.name)
-        rows = db.session.execute(people, asked.values((id_,) for id_ in entry_ids)).all()
+        connection = db.session.connection()
+        seek(connection)
+        people, asked = _people(connection.dialect)
+        rows = people.rows(connection, **asked.values((id_,) for id_ in entry_ids))
+        found = list(map(_Person._make, rows))
     places = projection.places(
-        (row.id, row.cohort, row.line_epoch) for row in rows if row.state == "waiting"
+        (one.id, one.cohort, one.line_epoch) for one in found if one.state == "waiting"
     )
-    return {row.id: _Seen(row, places.get(row.id, NOWHERE)) for row in rows}
+    return {one.id: _Seen(one, places.get(one.id, NOWHERE)) for one in found}
 
 
 @cache
-def _people(dialect: str) -> tuple[Select[Any], Given]:
-    """What is told of those who ask; of tables, since the session's own rows take twice as long."""
-    asked = Given(dialect, "asked", id=BigInteger())
+def _people(dialect: Dialect) -> tuple[Prepared, Given]:
+    """What is told of those who ask, in the order of `_Person`."""
+    asked = Given(dialect.name, "asked", id=BigInteger())
     entries, cohorts, invitations = Entry.__table__, Cohort.__table__, Invitation.__table__
     entry, cohort, invitation = entries.c, cohorts.c, invitations.c
     its_open_one = and_(invitation.entry_id == entry.id, invitation.state == "open")
@@ -115,17 +133,17 @@ def _people(dialect: str) -> tuple[Select[Any], Given]:
             entry.state,
             entry.locale,
             entry.suppressed_at,
-            cohort.name.label("cohort"),
+            cohort.name,
             cohort.line_epoch,
             cohort.opens_at,
             invitation.expires_at,
-            select(Gate.paused).scalar_subquery().label("paused"),
+            select(Gate.paused).scalar_subquery(),
         )
         .join_from(entries, cohorts, cohort.id == entry.cohort_id)
         .outerjoin(invitations, its_open_one)
         .where(entry.id.in_(select(asked.c.id)))
     )
-    return people, asked
+    return Prepared(people, dialect), asked
 
 
 def public_figures() -> dict[str, Any]:
