@@ -16,7 +16,7 @@ class Scale:
     sizes: tuple[int, ...]  # of the line, for what must cost the same at each
     seconds: float  # of one run of a row
     ceiling_seconds: float  # of one run of its ceiling
-    connections: tuple[int, ...]  # among which the peak is looked for
+    connections: tuple[int, ...]  # among which the peak is looked for; more only wait longer
     postgres_people: int
     wave: int
     file_rows: int
@@ -34,12 +34,12 @@ class Scale:
         return self.sizes[-1]
 
 
-QUICK = Scale("quick", (10**4, 10**5), 0.6, 0.6, (64, 256), 10**4, 3_000, 10_000, 1)
+QUICK = Scale("quick", (10**4, 10**5), 0.6, 0.6, (64, 512), 10**4, 3_000, 10_000, 1)
 DEFAULT = Scale(
-    "default", (10**4, 10**5, 10**6), 4, 3, (16, 32, 64, 128, 256), 10**5, 10_000, 200_000
+    "default", (10**4, 10**5, 10**6), 4, 3, (16, 64, 256, 512), 10**5, 10_000, 200_000
 )
 FULL = Scale(
-    "full", (10**4, 10**5, 10**6, 10**7), 6, 4, (16, 32, 64, 128, 256), 10**6, 10_000, 10**6
+    "full", (10**4, 10**5, 10**6, 10**7), 6, 4, (16, 64, 256, 512), 10**6, 10_000, 10**6
 )
 
 

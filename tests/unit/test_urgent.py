@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
+
+import pytest
 
 from tests.visitors import in_a_loop
 from waitlist.web import urgent
 from waitlist.web.urgent import GIVE_WAY, Urgent
 
 
-def test_nobody_waits_where_nothing_is_urgent() -> None:
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "urgent.lock"
+
+
+def test_nobody_waits_where_nothing_is_urgent(path: Path) -> None:
     async def scene() -> float:
         began = time.monotonic()
-        await Urgent().over()
-        Urgent().let_pass()
+        await Urgent(path).over()
+        Urgent(path).let_pass()
         return time.monotonic() - began
 
     assert in_a_loop(scene()) < GIVE_WAY
 
 
-def test_who_waits_goes_on_as_soon_as_all_that_is_urgent_is_over() -> None:
+def test_who_waits_goes_on_as_soon_as_all_that_is_urgent_is_over(path: Path) -> None:
     async def scene() -> list[str]:
-        first, seen = Urgent(), list[str]()
+        first, seen = Urgent(path), list[str]()
 
         async def wait() -> None:
             await first.over()
@@ -41,9 +49,9 @@ def test_who_waits_goes_on_as_soon_as_all_that_is_urgent_is_over() -> None:
     assert in_a_loop(scene()) == ["one is over", "all are over", "went on"]
 
 
-def test_nobody_starves_while_something_urgent_is_always_under_way() -> None:
+def test_nobody_starves_while_something_urgent_is_always_under_way(path: Path) -> None:
     async def scene() -> None:
-        first = Urgent()
+        first = Urgent(path)
         with first.under_way():
             await first.over()
             await asyncio.to_thread(first.let_pass)
@@ -51,9 +59,9 @@ def test_nobody_starves_while_something_urgent_is_always_under_way() -> None:
     in_a_loop(asyncio.wait_for(scene(), 5))
 
 
-def test_a_thread_waits_too_until_it_is_over() -> None:
+def test_a_thread_waits_too_until_it_is_over(path: Path) -> None:
     async def scene() -> bool:
-        first = Urgent()
+        first = Urgent(path)
         with first.under_way():
             passing = asyncio.create_task(asyncio.to_thread(first.let_pass))
             await asyncio.sleep(GIVE_WAY / 4)
@@ -62,9 +70,9 @@ def test_a_thread_waits_too_until_it_is_over() -> None:
     assert in_a_loop(scene())
 
 
-def test_what_was_urgent_a_moment_ago_was_lately() -> None:
+def test_what_was_urgent_a_moment_ago_was_lately(path: Path) -> None:
     async def scene() -> list[bool]:
-        first = Urgent()
+        first = Urgent(path)
         seen = [first.was_lately]
         with first.under_way():
             seen.append(first.was_lately)
@@ -73,3 +81,16 @@ def test_what_was_urgent_a_moment_ago_was_lately() -> None:
         return [*seen, first.was_lately]
 
     assert in_a_loop(scene()) == [False, True, True, False]
+
+
+def test_a_thread_waits_for_what_is_urgent_in_another_process(path: Path) -> None:
+    async def scene() -> list[bool]:
+        elsewhere, here = Urgent(path), Urgent(path)  # each opens the file for itself
+        with elsewhere.under_way():
+            passing = asyncio.create_task(asyncio.to_thread(here.let_pass))
+            await asyncio.sleep(GIVE_WAY / 4)
+            seen = [passing.done()]
+        await asyncio.sleep(GIVE_WAY / 4)
+        return [*seen, passing.done()]
+
+    assert in_a_loop(scene()) == [False, True]

@@ -54,7 +54,7 @@ class Lane:
         self._settings: Settings = app.config["SETTINGS"]
         self._for_flask = ThreadPoolExecutor(self._settings.web_threads, "flask")
         self._hot_in_flask = 0  # requests that Flask is working on
-        self._urgent = Urgent()  # so are these
+        self._urgent = Urgent(self._settings.instance / "urgent.lock")  # so are these
         for_groups = ThreadPoolExecutor(2, "together")
         self._joins = Together(self._in_context(hot.join), for_groups, most=JOINS_TOGETHER)
         self._places = Together(self._in_context(hot.place_of), for_groups, most=PLACES_TOGETHER)
