@@ -24,9 +24,10 @@ def of_each(how_many: int, connection: Connection) -> list[int]:
     if connection.dialect.name == "sqlite":
         last = _count_on(how_many, connection)
         return list(range(last - how_many + 1, last + 1))
-    connection.execute(text(f"SELECT pg_advisory_xact_lock_shared({LOCK_NAME})"))
-    numbers = text("SELECT nextval('arrival_seq') FROM generate_series(1, :how_many)")
-    return [int(number) for number in connection.scalars(numbers, {"how_many": how_many})]
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock_shared({LOCK_NAME})")
+    numbers = "SELECT nextval('arrival_seq') FROM generate_series(1, %(how_many)s)"
+    found = connection.exec_driver_sql(numbers, {"how_many": how_many})
+    return [int(number) for number in found.scalars()]
 
 
 def next_block(how_many: int) -> int:

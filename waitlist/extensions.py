@@ -16,7 +16,7 @@ from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from sqlalchemy import Connection, CursorResult, Engine, Executable, event, text
+from sqlalchemy import Connection, CursorResult, Engine, Executable, event
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import DeclarativeBase, configure_mappers
@@ -42,7 +42,7 @@ db = SQLAlchemy(
 migrate = Migrate(directory=str(ROOT / "waitlist" / "migrations"), render_as_batch=True)
 mail = Mail()
 
-SEEK = text("SET LOCAL enable_seqscan = off")
+SEEK = "SET LOCAL enable_seqscan = off"
 
 _read_only: ContextVar[bool] = ContextVar("read_only", default=False)
 
@@ -162,7 +162,7 @@ def seek(connection: Connection) -> None:
     minute it believes that nobody is there, and looks through all who are, for each who joins.
     """
     if connection.dialect.name == "postgresql":
-        connection.execute(SEEK)
+        connection.exec_driver_sql(SEEK)
 
 
 def rows_changed(statement: Executable, given: Mapping[str, Any] | None = None) -> int:
