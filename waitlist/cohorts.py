@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,8 +24,11 @@ def find(name: str) -> Cohort:
     cohort = db.session.scalars(select(Cohort).where(Cohort.name == name)).one_or_none()
     if cohort is None:
         known = ", ".join(db.session.scalars(select(Cohort.name).order_by(Cohort.name)))
+        nearest = difflib.get_close_matches(name, known.split(", "), n=1)
+        meant = f"Did you mean {nearest[0]}? " if nearest else ""
         raise CohortUnknown(
-            f"there is no cohort {name!r}; there are: {known}. Add it: flask cohort add {name}"
+            f"there is no cohort {name!r}; there are: {known}. {meant}"
+            f"Or add it: flask cohort add {name}"
         )
     return cohort
 
@@ -75,6 +79,7 @@ def change(name: str, *, actor: str, now: datetime, reason: str = "", **values: 
     """The cohort with these of `opens_at`, `quota` and `weight` set anew."""
     _check(**{key: value for key, value in values.items() if key != "opens_at"})
     cohort = find(name)
+    _check_quota(cohort, values.get("quota"))
     before = settings_of(cohort)
     for key, value in values.items():
         setattr(cohort, key, value)
@@ -92,7 +97,7 @@ def change(name: str, *, actor: str, now: datetime, reason: str = "", **values: 
 
 
 def opening(words: str, *, now: datetime) -> datetime | None:
-    """The time that `now`, `never` or an ISO 8601 date names (UTC unless it says otherwise)."""
+    """The time that `now`, `never` or an ISO 8601 date to come names (UTC unless it says else)."""
     if words in ("now", "never"):
         return now if words == "now" else None
     try:
@@ -101,7 +106,10 @@ def opening(words: str, *, now: datetime) -> datetime | None:
         raise ValueRefused(
             f"opens is now, never or a date such as 2027-02-21T15:00Z, not {words!r}"
         ) from error
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    if at <= now:
+        raise ValueRefused(f"{words} is past: say when it will open, or --opens now")
+    return at
 
 
 def settings_of(cohort: Cohort) -> dict[str, object]:
@@ -111,6 +119,15 @@ def settings_of(cohort: Cohort) -> dict[str, object]:
         "quota": cohort.quota,
         "weight": cohort.weight,
     }
+
+
+def _check_quota(cohort: Cohort, quota: object) -> None:
+    """`ValueRefused` for a quota that is used up already: nobody's seat is taken back by it."""
+    if isinstance(quota, int) and quota < cohort.seats_used:
+        raise ValueRefused(
+            f"{cohort.seats_used:,} seats of {cohort.name} are used already, so its quota can't be "
+            f"{quota:,}. To admit nobody else of it: flask cohort set {cohort.name} --opens never"
+        )
 
 
 def _check(**values: object) -> None:

@@ -86,5 +86,9 @@ class ValueRefused(WaitlistError):
     """A value given by an operator is out of bounds: the sentence says which are allowed."""
 
 
+class VersionStale(WaitlistError):
+    """Somebody changed it since it was looked at: look again, and decide anew."""
+
+
 class PersonUnknown(WaitlistError):
     """Nobody is known by that address."""

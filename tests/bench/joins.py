@@ -72,7 +72,7 @@ def join_busy(stand: Stand) -> Row:
     try:
         pairs = interleaved(runs, busy, stand.hello)
     finally:
-        big.flask("gate", "set", "--rate", "0")
+        big.flask("gate", "set", "--waves-only")
     seen = _seen(loads) | {
         "mails_a_second": median(mails for mails, _ in beside),
         "admissions_a_second": median(admitted for _, admitted in beside),

@@ -162,6 +162,16 @@ def test_a_quota_bounds_its_cohort_and_the_rest_is_lent(app: Flask, now: datetim
     assert _admit(6, now).by_cohort == {"beta": 1}
 
 
+def test_a_quota_below_what_is_used_is_refused(app: Flask, now: datetime) -> None:
+    people.add_cohort("beta", now=now)
+    people.crowd(3, now=now, cohort="beta", name="b")
+    people.open_gate(100, now=now)
+    waves.admit(2, cohort="beta", actor="test", now=now)
+    with pytest.raises(ValueRefused, match="2 seats of beta are used already"):
+        cohorts.change("beta", actor="test", now=now, quota=1)
+    assert cohorts.change("beta", actor="test", now=now, quota=2).quota == 2
+
+
 def test_a_dry_run_says_what_the_wave_then_does_and_changes_nothing(
     app: Flask, now: datetime
 ) -> None:

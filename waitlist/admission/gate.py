@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from waitlist import audit, outbox, policy, projection, seats
-from waitlist.errors import ValueRefused
+from waitlist.errors import ValueRefused, VersionStale
 from waitlist.extensions import db, settings
 from waitlist.models import Cohort, Entry, Gate, Invitation, Registration
 
@@ -75,10 +75,12 @@ def change(
     capacity: int | None = None,
     rate: int | None = None,
     paused: bool | None = None,
+    if_version: int | None = None,
 ) -> None:
     """Set what is given; the next tick goes by it. `ValueRefused` for what is out of bounds.
 
-    A capacity below what is used stops admission and revokes nobody.
+    A capacity below what is used stops admission and revokes nobody. `VersionStale` if the
+    gate isn't of `if_version` any more: then nothing was set.
     """
     wanted = {"capacity": capacity, "rate": rate, "paused": paused}
     values = {key: value for key, value in wanted.items() if value is not None}
@@ -86,6 +88,12 @@ def change(
         if not 0 <= values.get(name, 0) <= MOST:
             raise ValueRefused(f"{name} is a whole number from 0 to {MOST}, not {values[name]}")
     gate = seats.lock()
+    if if_version not in (None, gate.version):
+        db.session.rollback()
+        raise VersionStale(
+            f"the gate was changed meanwhile: it is of version {gate.version}, not {if_version}. "
+            "See flask gate history, then set it with the version of flask gate show"
+        )
     before = {key: getattr(gate, key) for key in values}
     for key, value in values.items():
         setattr(gate, key, value)

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 
 from waitlist.admission import gate
+from waitlist.admission import history as past
 from waitlist.cli import terminal
+from waitlist.errors import ValueRefused
 from waitlist.extensions import reading
+
+if_version = click.option(
+    "--if-version", "version", type=int, help="Only if the gate is still of this version."
+)
 
 
 @click.group("gate")
@@ -37,6 +44,7 @@ def show(as_json: bool) -> None:
             ("waiting", f"{view.waiting:,} ({view.waiting_open:,} in open cohorts)"),
             ("limited by", f"{view.limit}: {gate.LIMITS[view.limit]}"),
             ("last tick", view.ticked_at),
+            ("version", view.version),
         ],
     )
 
@@ -44,14 +52,49 @@ def show(as_json: bool) -> None:
 @group.command("set")
 @click.option("--capacity", type=int, help="Seats in all.")
 @click.option("--rate", type=int, help="People an hour.")
+@click.option("--waves-only", is_flag=True, help="A rate of 0: only waves by hand admit.")
+@if_version
 @terminal.with_reason
 @terminal.as_json
 @terminal.refusing
-def set_(capacity: int | None, rate: int | None, reason: str, as_json: bool) -> None:
+def set_(
+    capacity: int | None,
+    rate: int | None,
+    waves_only: bool,
+    version: int | None,
+    reason: str,
+    as_json: bool,
+) -> None:
     """Set capacity or rate; the next tick goes by it."""
+    if rate == 0:
+        raise ValueRefused(
+            "a rate of 0 doesn't stop waves by hand. So that nobody is admitted: flask gate pause. "
+            "So that only waves admit: flask gate set --waves-only"
+        )
+    rate = 0 if waves_only else rate
     if capacity is None and rate is None:
-        raise click.UsageError("say what to set: --capacity, --rate or both")
-    _change(reason, as_json, capacity=capacity, rate=rate)
+        raise click.UsageError("say what to set: --capacity, --rate, --waves-only")
+    _change(reason, as_json, version, capacity=capacity, rate=rate)
+
+
+@group.command()
+@click.option(
+    "--at", "moment", help="Only tell what was set at this time, such as 2027-02-21T15:00Z."
+)
+@terminal.as_json
+@terminal.refusing
+def history(moment: str | None, as_json: bool) -> None:
+    """Show every change, the newest first; or the settings of any past moment."""
+    with reading():
+        if moment is not None:
+            _show_settings(past.settings_at(_moment(moment)), as_json)
+            return
+        changes = list(past.changes())
+    if as_json:
+        terminal.show_json([change.as_json() for change in changes])
+        return
+    rows = [(c.version, f"{c.at:%Y-%m-%d %H:%M:%S}Z", c.actor, _said(c), c.reason) for c in changes]
+    terminal.show_table(("version", "at", "who", "what", "why"), rows)
 
 
 @group.command()
@@ -60,16 +103,17 @@ def set_(capacity: int | None, rate: int | None, reason: str, as_json: bool) -> 
 @terminal.refusing
 def pause(reason: str, as_json: bool) -> None:
     """Admit nobody until resumed. Invitations that are out stay good."""
-    _change(reason, as_json, paused=True)
+    _change(reason, as_json, None, paused=True)
 
 
 @group.command()
+@if_version
 @terminal.with_reason
 @terminal.as_json
 @terminal.refusing
-def resume(reason: str, as_json: bool) -> None:
+def resume(version: int | None, reason: str, as_json: bool) -> None:
     """Admit again, at the rate."""
-    _change(reason, as_json, paused=False)
+    _change(reason, as_json, version, paused=False)
 
 
 @group.command()
@@ -90,9 +134,32 @@ def verify(as_json: bool) -> None:
         click.echo("The gate's counters agree with the rows behind them.")
 
 
+def _show_settings(settings: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        terminal.show_json(settings)
+        return
+    terminal.show_table(("setting", "value"), list(settings.items()))
+
+
+def _said(change: past.GateChange) -> str:
+    """What a change changed, from which value to which."""
+    return ", ".join(
+        f"{name} {change.before.get(name)} → {value}" for name, value in change.after.items()
+    )
+
+
+def _moment(words: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(words)
+    except ValueError as error:
+        raise ValueRefused(f"a time is such as 2027-02-21T15:00Z, not {words!r}") from error
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
 def _change(
     reason: str,
     as_json: bool,
+    version: int | None,
     *,
     capacity: int | None = None,
     rate: int | None = None,
@@ -100,7 +167,13 @@ def _change(
 ) -> None:
     now = datetime.now(UTC)
     gate.change(
-        actor=terminal.actor(), now=now, reason=reason, capacity=capacity, rate=rate, paused=paused
+        actor=terminal.actor(),
+        now=now,
+        reason=reason,
+        capacity=capacity,
+        rate=rate,
+        paused=paused,
+        if_version=version,
     )
     with reading():
         view = gate.show(now=now)

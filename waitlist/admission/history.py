@@ -1,0 +1,48 @@
+"""What the gate was set to, when and why: read from the audit, which is only ever added to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import select
+
+from waitlist.extensions import db
+from waitlist.models import Audit, Gate
+
+SETTINGS = ("capacity", "rate", "paused")
+
+
+class GateChange(NamedTuple):
+    """One change of the gate, and the version that it made."""
+
+    version: int
+    at: datetime
+    actor: str
+    reason: str
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        """The change as JSON, its time in RFC 3339."""
+        return {**self._asdict(), "at": self.at.isoformat()}
+
+
+def changes() -> Iterator[GateChange]:
+    """Every change of the gate, the newest first."""
+    version = db.session.scalar(select(Gate.version)) or 0
+    newest_first = select(Audit).where(Audit.subject == "gate").order_by(Audit.id.desc())
+    for nth, row in enumerate(db.session.scalars(newest_first.execution_options(yield_per=500))):
+        yield GateChange(version - nth, row.at, row.actor, row.reason, row.before, row.after)
+
+
+def settings_at(moment: datetime) -> dict[str, Any]:
+    """Capacity, rate and whether it was paused then: today's, with what came since undone."""
+    gate = db.session.scalars(select(Gate)).one()
+    values = {name: getattr(gate, name) for name in SETTINGS}
+    for change in changes():
+        if change.at <= moment:
+            break
+        values |= change.before
+    return values
