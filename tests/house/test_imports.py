@@ -16,7 +16,7 @@ FLOORS: dict[str, int] = {
     for floor, names in enumerate(
         [
             ["errors", "failpoints", "prepared", "together"],
-            ["config", "members", "policy", "tokens"],
+            ["config", "members", "policy", "survival", "tokens"],
             ["extensions", "line", "log"],
             ["limits", "models", "rows", "wake"],
             ["crowds", "notes", "standing"],

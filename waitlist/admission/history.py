@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -29,12 +29,14 @@ class GateChange(NamedTuple):
         return {**self._asdict(), "at": self.at.isoformat()}
 
 
-def changes() -> Iterator[GateChange]:
+def changes() -> list[GateChange]:
     """Every change of the gate, the newest first."""
     version = db.session.scalar(select(Gate.version)) or 0
     newest_first = select(Audit).where(Audit.subject == "gate").order_by(Audit.id.desc())
-    for nth, row in enumerate(db.session.scalars(newest_first.execution_options(yield_per=500))):
-        yield GateChange(version - nth, row.at, row.actor, row.reason, row.before, row.after)
+    return [
+        GateChange(version - nth, row.at, row.actor, row.reason, row.before, row.after)
+        for nth, row in enumerate(db.session.scalars(newest_first))
+    ]
 
 
 def settings_at(moment: datetime) -> dict[str, Any]:
