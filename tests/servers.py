@@ -176,19 +176,82 @@ class SmtpSink:
         return answer
 
 
+class _Picky(asyncio.Protocol):
+    """A mail server that says it takes several commands at once, and dislikes it after a mail."""
+
+    def __init__(self, how: str, taken: list[str]) -> None:
+        self._how, self._taken, self._buffer, self._to = how, taken, b"", ""
+        self._in_mail = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._say("220 picky")
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        end = b"\r\n.\r\n" if self._in_mail else b"\r\n"
+        while end in self._buffer and not self._transport.is_closing():
+            words, self._buffer = self._buffer.split(end, 1)
+            self._answer(words.decode())
+            end = b"\r\n.\r\n" if self._in_mail else b"\r\n"
+
+    def _answer(self, words: str) -> None:
+        if self._in_mail:
+            self._in_mail = False
+            self._end_of_mail()
+            return
+        verb = words[:4].upper()
+        self._in_mail = verb == "DATA"
+        if verb == "RCPT":
+            self._to = words.partition("<")[2].rstrip(">")
+        said = {"EHLO": "250-picky\r\n250 PIPELINING", "DATA": "354 go on", "QUIT": "221 bye"}
+        self._say(said.get(verb, "250 OK"))
+
+    def _end_of_mail(self) -> None:
+        if not self._buffer:
+            self._taken.append(self._to)
+            self._say("250 OK")
+            return
+        if self._how:
+            self._say(self._how)
+        self._transport.close()
+
+    def _say(self, words: str) -> None:
+        self._transport.write(f"{words}\r\n".encode())
+
+
+@contextlib.contextmanager
+def picky_server(how: str) -> Iterator[tuple[int, list[str]]]:
+    """The port of a mail server that takes no mail with something behind it, and whom it mailed.
+
+    `how` it says so before it hangs up; it may be nothing.
+    """
+    taken: list[str] = []
+    with _serving(lambda _loop: _Picky(how, taken)) as port:
+        yield port, taken
+
+
 @contextlib.contextmanager
 def smtp_sink() -> Iterator[SmtpSink]:
     """A sink that listens on a free port of 127.0.0.1, in a thread of its own."""
-    sink, loop = SmtpSink(), asyncio.new_event_loop()
-    serving = loop.create_server(
-        lambda: SMTP(sink, hostname="localhost", loop=loop), "127.0.0.1", 0
-    )
+    sink = SmtpSink()
+    with _serving(lambda loop: SMTP(sink, hostname="localhost", loop=loop)) as port:
+        sink.port = port
+        yield sink
+
+
+@contextlib.contextmanager
+def _serving(
+    connected: Callable[[asyncio.AbstractEventLoop], asyncio.BaseProtocol],
+) -> Iterator[int]:
+    """The port of a server with a thread and a loop of its own."""
+    loop = asyncio.new_event_loop()
+    serving = loop.create_server(lambda: connected(loop), "127.0.0.1", 0)
     server = loop.run_until_complete(serving)
-    sink.port = server.sockets[0].getsockname()[1]
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     try:
-        yield sink
+        yield server.sockets[0].getsockname()[1]
     finally:
         asyncio.run_coroutine_threadsafe(_close(server), loop).result(START_WITHIN)
         loop.call_soon_threadsafe(loop.stop)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -25,6 +26,8 @@ GIVE_UP_AFTER = timedelta(days=5)  # of "refused for now" (RFC 5321, section 4.5
 MOST_UNKNOWN = 2  # tries cut off before the answer, after which the mail counts as taken
 PROBE_EVERY = 15  # seconds between two tries of a mail server that is away
 AWAY_KEY = "waitlist:mail:away"
+ALONE_KEY = "waitlist:mail:alone"  # stands while the server is told of one mail at a time
+ALONE_FOR = 3_600  # seconds
 GROUP = 20  # mails that are leased, and marked, together
 FRESH = 0.05  # seconds for which what SQL said of a mail is believed, and SQL isn't told of it
 LEASE_LEFT = outbox.LEASE - LONGEST  # after which no mail of a group is begun
@@ -34,7 +37,7 @@ def deliver(clock: Callable[[], datetime], *, until: datetime) -> bool:
     """Send what is due, one mail after the other, until `until`; whether some may be left."""
     _take_over(now=clock())
     owed: list[_Owed] = []
-    with post_office() as route, Notes() as notes:
+    with _route() as route, Notes() as notes:
         while clock() < until:
             leased = _tell(owed, now=clock(), most=GROUP)
             if not leased:
@@ -44,6 +47,18 @@ def deliver(clock: Callable[[], datetime], *, until: datetime) -> bool:
                 return False
         _tell(owed, now=clock())
     return True
+
+
+@contextmanager
+def _route() -> Iterator[Route]:
+    """A route to the server, of which it is remembered if it may not be told ahead."""
+    tells = not _remembers(ALONE_KEY)
+    with post_office(tells=tells) as route:
+        try:
+            yield route
+        finally:
+            if tells and not route.tells:
+                _remember(ALONE_KEY, ALONE_FOR)
 
 
 def _take_over(*, now: datetime) -> None:
@@ -58,10 +73,7 @@ def _take_over(*, now: datetime) -> None:
 
 def server_is_away() -> bool:
     """Whether the mail server failed within the last quarter of a minute."""
-    try:
-        return bool(extensions.redis().exists(AWAY_KEY))
-    except RedisError:
-        return False
+    return _remembers(AWAY_KEY)
 
 
 class _Owed(NamedTuple):
@@ -95,7 +107,9 @@ def _deliver_group(
         if time.monotonic() - read_at > FRESH:
             _tell(owed, now=clock())
             letters, read_at = _letters(leased[done:], now=clock()), time.monotonic()
-        then = letters[leased[done + 1]] if done + 1 < len(leased) else None
+        if one not in letters:
+            continue  # gone, with its person
+        then = letters.get(leased[done + 1]) if done + 1 < len(leased) else None
         answer = _hand_over(letters[one], then, route)
         owed.append(_Owed(one, letters[one], answer))
         if answer.outcome is Outcome.AWAY:
@@ -144,7 +158,7 @@ def _tell(owed: list[_Owed], *, now: datetime, most: int = 0) -> list[Leased]:
     if owed and not most:
         db.session.commit()
     if any(one.answer.outcome is Outcome.AWAY for one in owed):
-        _remember_away()
+        _remember(AWAY_KEY, PROBE_EVERY)
     _log(owed)
     owed.clear()
     return leased
@@ -193,8 +207,16 @@ def _bounce(leased: Leased, letter: Letter, answer: Answer, *, now: datetime) ->
     projection.note_people([letter.entry_id])
 
 
-def _remember_away() -> None:
+def _remember(key: str, seconds: int) -> None:
+    """What was learned of the mail server, for this and other workers."""
     try:
-        extensions.redis().set(AWAY_KEY, "1", ex=PROBE_EVERY)
+        extensions.redis().set(key, "1", ex=seconds)
     except RedisError:
-        log.warning("mail server away, and Redis too")
+        log.warning("Redis away, so this is forgotten", what=key)
+
+
+def _remembers(key: str) -> bool:
+    try:
+        return bool(extensions.redis().exists(key))
+    except RedisError:
+        return False

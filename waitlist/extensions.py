@@ -220,7 +220,7 @@ def _took_write_lock(raw: sqlite3.Connection) -> bool:
             raw.execute("BEGIN IMMEDIATE")
             return True
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:  # the rest says busy with what
                 break
         time.sleep(LOOK_AGAIN)
     return False

@@ -52,9 +52,12 @@ class Answer:
 
 
 @contextmanager
-def post_office() -> Iterator[Route]:
-    """A route to the mail server, connected at the first mail and kept until the end."""
-    route = Route(current_app.extensions["mail"])
+def post_office(*, tells: bool = True) -> Iterator[Route]:
+    """A route to the mail server, connected at the first mail and kept until the end.
+
+    `tells`: whether the server may hear of the next mail ahead, if it says that it can.
+    """
+    route = Route(current_app.extensions["mail"], tells=tells)
     try:
         yield route
     finally:
@@ -66,11 +69,12 @@ class Route(Connection):
 
     host: smtplib.SMTP | None = None
 
-    def __init__(self, mail: Mail) -> None:
+    def __init__(self, mail: Mail, *, tells: bool) -> None:
         super().__init__(mail)
+        self.tells = tells
         self._from = smtplib.quoteaddr(header(settings().mail_from))
         self._told: str | None = None  # for whom the server awaits a mail already
-        self._tells = True
+        self._told_with_content = False
 
     def configure_host(self) -> smtplib.SMTP:
         """Connect and introduce ourselves, with a time-out for every step."""
@@ -86,16 +90,28 @@ class Route(Connection):
     def deliver(self, mail: bytes, to: str, *, then: str | None = None) -> Answer:
         """Hand one mail over and say how the server answered; a lost connection is renewed.
 
-        `then` is for whom the next mail will be, if that is known. A server that doesn't answer
-        to what it was told ahead isn't told ahead again.
+        `then` is for whom the next mail will be, if that is known. A server that says that it
+        takes several commands at once, and then doesn't, isn't told ahead again (`tells`).
         """
         was_kept, was_told = self.host is not None, self._told is not None
         answer = self._hand_over(mail, to, then)
+        if self._told_with_content and answer.outcome is not Outcome.SENT:
+            return self._doubted(answer, mail, to)
         if answer.outcome is Outcome.AWAY and was_kept:
             self.close()
-            self._tells = self._tells and not was_told
+            self.tells = self.tells and not was_told
             answer = self._hand_over(mail, to, then)
         return answer
+
+    def _doubted(self, answer: Answer, mail: bytes, to: str) -> Answer:
+        """The answer to a mail alone, where it may have been about what was told with it."""
+        if answer.outcome is Outcome.UNKNOWN:  # it may have been taken: not a second time now
+            self.tells = False
+            return answer
+        self.close()
+        alone = self._hand_over(mail, to, None)
+        self.tells = alone.outcome is not Outcome.SENT
+        return alone
 
     def close(self) -> None:
         """Say goodbye; whatever goes wrong with that changes nothing any more.
@@ -113,6 +129,7 @@ class Route(Connection):
             host.quit()
 
     def _hand_over(self, mail: bytes, to: str, then: str | None) -> Answer:
+        self._told_with_content = False
         try:
             if self._told not in (None, to):
                 self.close()
@@ -164,8 +181,9 @@ class Route(Connection):
             self.close()
 
     def _content(self, host: smtplib.SMTP, mail: bytes, then: str | None) -> Answer:
-        if not (self._tells and host.has_extn("pipelining")):
+        if not (self.tells and host.has_extn("pipelining")):
             then = None
+        self._told_with_content = then is not None
         ahead = "".join(self._commands(then)).encode() if then else b""
         self._told = then
         try:

@@ -48,12 +48,14 @@ class Letter(NamedTuple):
 
 
 def read(leased: Iterable[Leased], *, now: datetime) -> dict[Leased, Letter]:
-    """The letter of each of these messages, as SQL has them now."""
+    """The letter of each of these messages, as SQL has them now; of one that is gone, nothing."""
     leased = list(leased)
     wanted, found = _found(db.engine.dialect.name)
     rows = db.session.execute(found, wanted.values((one.id,) for one in leased))
     messages = {message.id: message for message in rows}
-    return {one: _letter(messages[one.id], one.lease, now=now) for one in leased}
+    return {
+        one: _letter(messages[one.id], one.lease, now=now) for one in leased if one.id in messages
+    }
 
 
 @cache

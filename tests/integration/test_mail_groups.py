@@ -11,7 +11,7 @@ from itertools import count
 import pytest
 from flask import Flask
 from redis import Redis
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 
 from tests import people
 from tests.conftest import Deliver, MakeApp
@@ -200,3 +200,18 @@ def test_no_mail_is_begun_that_could_outlast_its_lease(
 
 def _clock(start: datetime, *, step: timedelta) -> Iterator[datetime]:
     return (start + number * step for number in count())
+
+
+def test_a_mail_whose_person_is_gone_holds_up_nobody_elses(
+    five: list[Entry], now: datetime, sink: SmtpSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P16: as when an import is taken back while a worker has leased mail of it."""
+
+    def erase(place: str) -> None:
+        if place == "mail.leased":
+            db.session.execute(delete(Message).where(Message.entry_id == five[1].id))
+            db.session.commit()
+
+    monkeypatch.setattr(delivery, "failpoint", erase)
+    delivery.deliver(lambda: now, until=now + FOREVER)
+    assert sum(_sent(sink).values()) == 4

@@ -146,7 +146,7 @@ def test_the_others_mail_goes_on_after_a_bounce(
     alice: Entry, now: datetime, deliver: Deliver, sink: SmtpSink
 ) -> None:
     people.join(BOB, locale="en", now=now)
-    sink.answers.append("550 No")
+    sink.answers += ["550 No"] * (2 if sink.pipelines else 1)  # asked again alone, see route.py
     (mail,) = deliver(now)
     assert mail.envelope.rcpt_tos == [BOB]
 
@@ -248,7 +248,7 @@ def test_a_suppressed_person_gets_no_other_mail_that_was_queued(
     deliver(now)
     people.invite(entry, now=now)
     leaving.ask_to_act(links.entry_token(Purpose.PLACE, entry), now=now)
-    sink.answers.append("550 No such person")
+    sink.answers += ["550 No such person"] * (2 if sink.pipelines else 1)
     assert deliver(now) == []
     assert ("act", "cancelled") in mails_owed(entry)
 

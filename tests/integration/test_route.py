@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import smtplib
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from typing import cast
 
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from flask import Flask
 
-from tests.servers import SmtpSink
+from tests import people
+from tests.servers import SmtpSink, picky_server
+from waitlist import delivery
 from waitlist.route import Outcome, Route, post_office
 
 ANN, BOB, CAT = "ann@example.org", "bob@example.org", "cat@example.org"
@@ -112,8 +116,8 @@ def test_the_others_mails_go_on_after_a_recipient_who_was_refused(
 def test_an_answer_is_about_the_mail_that_it_follows(
     route: Route, sink: SmtpSink, answer: str, outcome: Outcome
 ) -> None:
-    """P8."""
-    sink.answers += ["250 OK", answer]
+    """P8: a refusal is asked for once more, without what was told with the mail."""
+    sink.answers += ["250 OK", answer, *([answer] if answer != "drop" else [])]
     assert _deliver(route, ANN, BOB, CAT) == [Outcome.SENT, outcome, Outcome.SENT]
     assert _got(sink)[-1] == (CAT, f".Hello {CAT}")
 
@@ -141,3 +145,42 @@ def _hang_up_on_a_second_mail(monkeypatch: pytest.MonkeyPatch) -> None:
         await mail(server, words)
 
     monkeypatch.setattr(SMTP, "smtp_MAIL", once)
+
+
+@pytest.mark.parametrize(
+    "how,first",
+    [
+        ("554 I can't take both", Outcome.SENT),
+        ("503 Out of order", Outcome.SENT),
+        ("", Outcome.UNKNOWN),
+    ],
+    ids=["refuses", "says-bad-sequence", "hangs-up"],
+)
+def test_a_server_that_dislikes_what_follows_a_mail_gets_one_at_a_time(
+    app: Flask, how: str, first: Outcome
+) -> None:
+    """P8, P16: what it says of that isn't taken for its word on the mail."""
+    with picky_server(how) as (port, taken), _mail_port(app, port), post_office() as route:
+        assert _deliver(route, ANN, BOB, CAT) == [first, Outcome.SENT, Outcome.SENT]
+        assert not route.tells
+    assert taken == [to for to in (ANN, BOB, CAT) if to != ANN or first is Outcome.SENT]
+
+
+def test_it_is_remembered_that_a_server_gets_one_at_a_time(app: Flask, now: datetime) -> None:
+    with picky_server("") as (port, taken), _mail_port(app, port):
+        for turn, names in enumerate((("ann", "bob"), ("cat", "dan"))):
+            at = now + turn * timedelta(minutes=5)  # then the first, cut off, is due again
+            for name in names:
+                people.join(f"{name}@example.org", now=at)
+            delivery.deliver(lambda at=at: at, until=at + timedelta(seconds=10))  # type: ignore[misc]
+    assert sorted(taken) == [f"{name}@example.org" for name in ("ann", "bob", "cat", "dan")]
+
+
+@contextmanager
+def _mail_port(app: Flask, port: int) -> Iterator[None]:
+    mail = app.extensions["mail"]
+    usual, mail.port = mail.port, port
+    try:
+        yield
+    finally:
+        mail.port = usual

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import threading
 import time
 from pathlib import Path
 
@@ -94,3 +96,46 @@ def test_a_thread_waits_for_what_is_urgent_in_another_process(path: Path) -> Non
         return [*seen, passing.done()]
 
     assert in_a_loop(scene()) == [False, True]
+
+
+def test_a_request_waits_for_what_is_urgent_in_another_process(path: Path) -> None:
+    async def scene() -> list[bool]:
+        elsewhere, here = Urgent(path), Urgent(path)
+        with elsewhere.under_way():
+            waiting = asyncio.create_task(here.over())
+            await asyncio.sleep(GIVE_WAY / 4)
+            seen = [waiting.done()]
+        await asyncio.sleep(GIVE_WAY / 4)
+        return [*seen, waiting.done()]
+
+    assert in_a_loop(scene()) == [False, True]
+
+
+def test_putting_up_the_sign_waits_for_nobody(path: Path) -> None:
+    """A process that is stopped while it looks mustn't stop the others."""
+
+    async def scene() -> float:
+        here = Urgent(path)
+        with path.open() as looking:
+            fcntl.flock(looking, fcntl.LOCK_EX)
+            threading.Timer(1, fcntl.flock, (looking.fileno(), fcntl.LOCK_UN)).start()
+            began = time.monotonic()
+            with here.under_way():
+                took = time.monotonic() - began
+            await asyncio.sleep(1)
+        return took
+
+    assert in_a_loop(scene()) < 0.5
+
+
+def test_where_no_file_can_be_written_each_process_knows_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    async def scene() -> bool:
+        first = Urgent(tmp_path / "file" / "urgent.lock")
+        with first.under_way():
+            passing = asyncio.create_task(asyncio.to_thread(first.let_pass))
+            await asyncio.sleep(GIVE_WAY / 4)
+            return not passing.done()
+
+    assert in_a_loop(scene())

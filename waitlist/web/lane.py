@@ -67,7 +67,7 @@ class Lane:
             raise NotImplementedError(scope["type"])
         begun = time.perf_counter()
         words = scope["path"].removeprefix("/").split("/")
-        if words[0] in ROUTES and self._urgent:
+        if words[0] in ROUTES and self._urgent.holds:
             await self._urgent.over()
         try:
             body = await _body(scope, receive)

@@ -39,6 +39,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    _hand_back_interrupted()
     op.drop_index("import_rows_rejected", "import_rows")
     op.drop_index("import_rows_place", "import_rows")
     op.create_index("import_rows_place", "import_rows", ["import_id", "outcome", "place"])
@@ -49,9 +50,27 @@ def downgrade() -> None:
     op.drop_table("line_crowds")
 
 
+def _hand_back_interrupted() -> None:
+    """The former release goes by places, and rebuilds a line that is of another run of Redis."""
+    op.execute(
+        "UPDATE import_rows SET place = nth "
+        "WHERE place IS NULL AND nth IS NOT NULL AND outcome = 'staged'"
+    )
+    op.execute("UPDATE gate SET line_run_id = NULL")
+
+
 def _hand_over_interrupted() -> None:
-    """Rows that the last release would have upgraded at the end of an import come last here."""
+    """Rows that the last release would have upgraded at the end of an import come last here.
+
+    Its duplicates are counted at once.
+    """
     op.execute(
         "UPDATE import_rows SET outcome = 'staged', upgraded = false, place = 1000000000 + number "
         "WHERE upgraded AND outcome = 'duplicate'"
     )
+    op.execute(
+        "UPDATE imports SET duplicate = (SELECT count(*) FROM import_rows "
+        "WHERE import_id = imports.id AND outcome = 'duplicate') "
+        "WHERE state IN ('sorted', 'entering')"
+    )
+    op.execute("DELETE FROM import_rows WHERE outcome = 'duplicate'")
