@@ -246,10 +246,10 @@ def _serving(
 ) -> Iterator[int]:
     """The port of a server with a thread and a loop of its own."""
     loop = asyncio.new_event_loop()
-    serving = loop.create_server(lambda: connected(loop), "127.0.0.1", 0)
-    server = loop.run_until_complete(serving)
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
+    serving = loop.create_server(lambda: connected(loop), "127.0.0.1", 0)
+    server = asyncio.run_coroutine_threadsafe(serving, loop).result(START_WITHIN)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
