@@ -1,7 +1,8 @@
-"""Alice, whom the tests of the last step have in common."""
+"""Alice, whom the tests of the last step have in common; and what a mail server is told."""
 
 from __future__ import annotations
 
+import smtplib
 from datetime import datetime
 
 import pytest
@@ -28,3 +29,17 @@ def alice(app: Flask, clock: time_machine.Traveller, now: datetime, deliver: Del
 def token(alice: Entry) -> str:
     """The token of Alice's invitation."""
     return links.invitation_token(people.invitation_of(alice))
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is sent to the server, by the call."""
+    said: list[str] = []
+    send = smtplib.SMTP.send
+
+    def listen(host: smtplib.SMTP, words: bytes | str) -> None:
+        said.append(words.decode() if isinstance(words, bytes) else words)
+        send(host, words)
+
+    monkeypatch.setattr(smtplib.SMTP, "send", listen)
+    return said

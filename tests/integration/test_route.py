@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import smtplib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -26,20 +25,6 @@ def route(app: Flask) -> Iterator[Route]:
     """A route to the sink."""
     with post_office() as route:
         yield route
-
-
-@pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is sent to the server, by the call."""
-    said: list[str] = []
-    send = smtplib.SMTP.send
-
-    def listen(host: smtplib.SMTP, words: bytes | str) -> None:
-        said.append(words.decode() if isinstance(words, bytes) else words)
-        send(host, words)
-
-    monkeypatch.setattr(smtplib.SMTP, "send", listen)
-    return said
 
 
 def _mail(to: str) -> bytes:

@@ -62,7 +62,7 @@ def _hand_back_interrupted() -> None:
 def _hand_over_interrupted() -> None:
     """Rows that the last release would have upgraded at the end of an import come last here.
 
-    Its duplicates are counted at once.
+    Its duplicates are counted at once, of an import that isn't going to be read again.
     """
     op.execute(
         "UPDATE import_rows SET outcome = 'staged', upgraded = false, place = 1000000000 + number "
@@ -71,6 +71,6 @@ def _hand_over_interrupted() -> None:
     op.execute(
         "UPDATE imports SET duplicate = (SELECT count(*) FROM import_rows "
         "WHERE import_id = imports.id AND outcome = 'duplicate') "
-        "WHERE state IN ('sorted', 'entering')"
+        "WHERE state = 'entering'"
     )
     op.execute("DELETE FROM import_rows WHERE outcome = 'duplicate'")
