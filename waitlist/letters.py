@@ -8,9 +8,10 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
-from waitlist import links, policy, projection
+from waitlist import links, projection
 from waitlist.extensions import db, settings
 from waitlist.models import Invitation, Registration
+from waitlist.policy import deadlines, wait
 from waitlist.tokens import Purpose
 
 Owed = Row[Any]  # a message's columns, with those of its `entry` and of its `invitation`
@@ -47,8 +48,8 @@ def _standing(message: Owed, now: datetime) -> dict[str, Any]:
     position = projection.place_of(entry).position
     return {
         "state": entry.state,
-        "position": position and policy.shown_position(position),
-        "rounded": bool(position and position >= policy.EXACT_BELOW),
+        "position": position and wait.shown_position(position),
+        "rounded": bool(position and position >= wait.EXACT_BELOW),
         "as_of": now.replace(second=0, microsecond=0),  # nobody is told more
         "invite_link": links.to_invitation(invitation) if invitation and invited else None,
         "expires_at": invitation.expires_at if invitation and invited else None,
@@ -66,15 +67,15 @@ def _undo(message: Owed, now: datetime) -> dict[str, Any]:
     left_at = entry.left_at or now
     return {
         "link": links.to_entry(Purpose.UNDO, entry),
-        "until": left_at + policy.UNDO_WITHIN,
-        "keeps_place": policy.keeps_place(left_at, entry.confirmed_at, entry.renewals, now),
+        "until": left_at + deadlines.UNDO_WITHIN,
+        "keeps_place": deadlines.keeps_place(left_at, entry.confirmed_at, entry.renewals, now),
     }
 
 
 def _act(message: Owed, _now: datetime) -> dict[str, Any]:
     return {
         "link": links.to_act(message),
-        "within_minutes": int(policy.ACT_WITHIN.total_seconds() // 60),
+        "within_minutes": int(deadlines.ACT_WITHIN.total_seconds() // 60),
     }
 
 

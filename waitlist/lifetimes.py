@@ -11,10 +11,10 @@ from functools import cache
 
 from sqlalchemy import BigInteger, Update, bindparam, select, update
 
-from waitlist import policy
 from waitlist.extensions import db, settings
 from waitlist.models import Entry, Invitation, Message
 from waitlist.models.base import Moment
+from waitlist.policy import deadlines
 from waitlist.rows import Given
 from waitlist.writing import Letter
 
@@ -24,7 +24,7 @@ def begin(taken: Mapping[int, Letter], *, now: datetime) -> None:
     lifetimes = {
         "invitation": settings().invite_within,
         "confirm": settings().confirm_within,
-        "act": policy.ACT_WITHIN,
+        "act": deadlines.ACT_WITHIN,
     }
     sent, beginnings = _beginnings(db.engine.dialect.name)
     for kind, lifetime in lifetimes.items():

@@ -17,9 +17,9 @@ from flask import render_template
 from flask_babel import force_locale
 from flask_mail import Message as Mail
 
-from waitlist import policy
 from waitlist.config import LOCALES
 from waitlist.extensions import settings
+from waitlist.policy import identity
 
 
 def compose(
@@ -60,7 +60,7 @@ def compose(
 
 def mail_language(locale: str) -> str:
     """The language we write in to somebody of this locale: theirs, else the first we have."""
-    return policy.language(locale, LOCALES) or LOCALES[0]
+    return identity.language(locale, LOCALES) or LOCALES[0]
 
 
 def stable_message_id(message_id: int) -> str:

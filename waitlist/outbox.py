@@ -110,7 +110,7 @@ def _leasing() -> Executable:
     due = (
         select(Message.id)
         .where(Message.state == "queued", Message.due_at <= now)
-        .order_by(Message.priority, Message.id)
+        .order_by(Message.priority, Message.due_at, Message.id)
         .limit(bindparam("most", type_=Integer()))
         .with_for_update(skip_locked=True)
         .cte("due")

@@ -16,7 +16,7 @@ FLOORS: dict[str, int] = {
     for floor, names in enumerate(
         [
             ["errors", "failpoints", "prepared", "together"],
-            ["config", "members", "policy", "survival", "tokens"],
+            ["config", "members", "policy", "tokens"],
             ["extensions", "line", "log"],
             ["limits", "models", "rows", "wake"],
             ["crowds", "notes", "standing"],

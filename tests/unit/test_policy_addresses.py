@@ -9,8 +9,8 @@ from email_validator import EmailNotValidError, validate_email
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waitlist import policy
 from waitlist.errors import AddressInvalid
+from waitlist.policy import credentials, deadlines, identity, wait
 
 DEADLINE = datetime(2027, 3, 1, 12, 0, tzinfo=UTC)
 A_MOMENT = timedelta(microseconds=1)
@@ -38,11 +38,11 @@ A_MOMENT = timedelta(microseconds=1)
     ],
 )
 def test_a_position_is_exact_below_100_and_then_rounded_up(position: int, shown: int) -> None:
-    assert policy.shown_position(position) == shown
+    assert wait.shown_position(position) == shown
 
 
 def test_a_better_position_is_never_shown_as_a_worse_one() -> None:
-    shown = [policy.shown_position(position) for position in range(1, 12_000)]
+    shown = [wait.shown_position(position) for position in range(1, 12_000)]
     assert shown == sorted(shown)
     assert all(number >= position for position, number in enumerate(shown, start=1))
 
@@ -61,12 +61,12 @@ def test_a_better_position_is_never_shown_as_a_worse_one() -> None:
     ],
 )
 def test_an_address_has_one_key_however_it_is_spelled(typed: str, key: str, mail_to: str) -> None:
-    address = policy.canonical_address(typed)
+    address = identity.canonical_address(typed)
     assert address == (typed.strip(), key, mail_to)
 
 
 def test_an_address_is_kept_as_it_was_typed() -> None:
-    assert policy.canonical_address(" Hans@Faß.de ").typed == "Hans@Faß.de"
+    assert identity.canonical_address(" Hans@Faß.de ").typed == "Hans@Faß.de"
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_an_address_is_kept_as_it_was_typed() -> None:
 )
 def test_what_cant_be_mailed_is_no_address(typed: str) -> None:
     with pytest.raises(AddressInvalid):
-        policy.canonical_address(typed)
+        identity.canonical_address(typed)
 
 
 @pytest.mark.parametrize(
@@ -103,9 +103,9 @@ def test_what_cant_be_mailed_is_no_address(typed: str) -> None:
         (None, timedelta(), True),
         (A_MOMENT, -A_MOMENT, False),
         (A_MOMENT, timedelta(), False),
-        (A_MOMENT, policy.GRACE - A_MOMENT, False),
-        (A_MOMENT, policy.GRACE, True),
-        (timedelta(days=2), policy.GRACE - A_MOMENT, False),
+        (A_MOMENT, deadlines.GRACE - A_MOMENT, False),
+        (A_MOMENT, deadlines.GRACE, True),
+        (timedelta(days=2), deadlines.GRACE - A_MOMENT, False),
         (timedelta(), timedelta(), True),
         (-A_MOMENT, A_MOMENT * 2, True),
     ],
@@ -115,17 +115,17 @@ def test_a_form_opened_before_the_deadline_has_thirty_minutes_more(
 ) -> None:
     """P11."""
     opened_at = None if opened_before is None else DEADLINE - opened_before
-    assert policy.deadline_passed(DEADLINE, opened_at, DEADLINE + now_after) is passed
+    assert deadlines.deadline_passed(DEADLINE, opened_at, DEADLINE + now_after) is passed
 
 
 def test_an_invitation_that_was_never_mailed_has_no_deadline() -> None:
-    assert not policy.deadline_passed(None, None, DEADLINE + timedelta(days=10_000))
+    assert not deadlines.deadline_passed(None, None, DEADLINE + timedelta(days=10_000))
 
 
 def test_a_confirmation_is_in_time_up_to_its_last_moment() -> None:
-    assert policy.confirmed_in_time(DEADLINE, DEADLINE)
-    assert not policy.confirmed_in_time(DEADLINE, DEADLINE + A_MOMENT)
-    assert policy.confirmed_in_time(None, DEADLINE)
+    assert deadlines.confirmed_in_time(DEADLINE, DEADLINE)
+    assert not deadlines.confirmed_in_time(DEADLINE, DEADLINE + A_MOMENT)
+    assert deadlines.confirmed_in_time(None, DEADLINE)
 
 
 @pytest.mark.parametrize(
@@ -148,16 +148,16 @@ def test_a_confirmation_is_in_time_up_to_its_last_moment() -> None:
     ],
 )
 def test_a_handle_is_of_three_to_thirty_plain_signs(handle: str, reason: str | None) -> None:
-    assert policy.handle_reason(handle) == reason
+    assert credentials.handle_reason(handle) == reason
 
 
 def test_proposed_handles_are_free_and_of_the_right_form() -> None:
     longest = "x" * 30
     taken = [f"{'x' * 27}_2"]
-    found = policy.handle_proposals(longest, taken)
+    found = credentials.handle_proposals(longest, taken)
     assert len(found) == 3
     assert not set(found) & set(taken)
-    assert all(policy.handle_reason(handle) is None for handle in found)
+    assert all(credentials.handle_reason(handle) is None for handle in found)
 
 
 LOCAL = st.text(st.sampled_from("aZ09._+-'\"@ !#é\\"), max_size=70)
@@ -173,19 +173,19 @@ def test_an_address_is_what_the_library_makes_of_it(local: str, domain: str) -> 
         )
     except EmailNotValidError:
         with pytest.raises(AddressInvalid):
-            policy.canonical_address(typed)
+            identity.canonical_address(typed)
         return
-    found = policy.canonical_address(typed)
+    found = identity.canonical_address(typed)
     assert found.mail_to == f"{checked.local_part}@{checked.ascii_domain.lower()}"
     assert found.key == f"{checked.local_part.lower()}@{checked.ascii_domain.lower()}"
 
 
 def test_an_address_is_as_long_as_rfc_5321_lets_it_be() -> None:
     domain = ".".join(["d" * 63, "d" * 63, "d" * 55, "com"])
-    assert policy.canonical_address(f"{'l' * 64}@{domain}").key.startswith("l")
+    assert identity.canonical_address(f"{'l' * 64}@{domain}").key.startswith("l")
     for typed in (f"{'l' * 65}@{domain}", f"{'l' * 64}@d{domain}"):
         with pytest.raises(AddressInvalid):
-            policy.canonical_address(typed)
+            identity.canonical_address(typed)
 
 
 @pytest.mark.parametrize(
@@ -203,4 +203,4 @@ def test_an_address_is_as_long_as_rfc_5321_lets_it_be() -> None:
 def test_a_network_is_an_ipv4_address_or_the_64_of_an_ipv6_one(
     client: str | None, counted: str | None
 ) -> None:
-    assert policy.network(client) == counted
+    assert identity.network(client) == counted

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waitlist import policy
-from waitlist.policy import Claim
+from waitlist.policy import pace, sharing
+from waitlist.policy.sharing import Claim
 
 SECOND = timedelta(seconds=1)
 COHORTS = st.dictionaries(
@@ -25,53 +25,51 @@ COHORTS = st.dictionaries(
 
 
 def test_the_allowance_grows_with_the_rate_and_keeps_fractions() -> None:
-    assert policy.accrue(0.0, 3_600, SECOND) == pytest.approx(1.0)
-    assert policy.accrue(0.25, 900, SECOND) == pytest.approx(0.5)
+    assert pace.accrue(0.0, 3_600, SECOND) == pytest.approx(1.0)
+    assert pace.accrue(0.25, 900, SECOND) == pytest.approx(0.5)
 
 
 def test_the_allowance_holds_at_most_five_seconds_of_rate() -> None:
-    assert policy.accrue(0.0, 36_000, timedelta(hours=2)) == pytest.approx(50.0)
-    assert policy.accrue(49.0, 36_000, timedelta(seconds=5)) == pytest.approx(50.0)
+    assert pace.accrue(0.0, 36_000, timedelta(hours=2)) == pytest.approx(50.0)
+    assert pace.accrue(49.0, 36_000, timedelta(seconds=5)) == pytest.approx(50.0)
 
 
 def test_a_long_absence_counts_as_five_seconds() -> None:
-    assert policy.accrue(0.0, 360, timedelta(days=1)) == policy.accrue(0.0, 360, 5 * SECOND)
+    assert pace.accrue(0.0, 360, timedelta(days=1)) == pace.accrue(0.0, 360, 5 * SECOND)
 
 
 def test_a_lower_rate_takes_away_what_is_above_its_cap() -> None:
-    assert policy.accrue(50.0, 3_600, SECOND) == pytest.approx(5.0)
+    assert pace.accrue(50.0, 3_600, SECOND) == pytest.approx(5.0)
 
 
 def test_a_clock_that_steps_back_takes_nothing_and_gives_nothing() -> None:
     """P18."""
-    assert policy.accrue(0.5, 3_600, -timedelta(hours=2)) == 0.5
+    assert pace.accrue(0.5, 3_600, -timedelta(hours=2)) == 0.5
 
 
 def test_a_clock_that_steps_forward_gives_no_more_than_five_seconds() -> None:
     """P18."""
-    assert policy.accrue(0.0, 7_200, timedelta(hours=2)) == pytest.approx(10.0)
+    assert pace.accrue(0.0, 7_200, timedelta(hours=2)) == pytest.approx(10.0)
 
 
 @pytest.mark.parametrize("rate", [1, 7, 60, 719, 3_600])
 def test_even_the_lowest_rate_reaches_one_person_in_its_time(rate: int) -> None:
     allowance, seconds = 0.0, 0
-    while policy.tick_budget(paused=False, allowance=allowance, free=9, mails=9).people < 1:
-        allowance, seconds = policy.accrue(allowance, rate, SECOND), seconds + 1
+    while pace.allowed(allowance) < 1:
+        allowance, seconds = pace.accrue(allowance, rate, SECOND), seconds + 1
     assert seconds == pytest.approx(3600 / rate, abs=1)
 
 
 def test_no_rate_admits_nobody() -> None:
-    assert policy.accrue(0.0, 0, timedelta(days=1)) == 0
+    assert pace.accrue(0.0, 0, timedelta(days=1)) == 0
 
 
 @given(st.integers(1, 100_000), st.lists(st.floats(0, 30), min_size=1, max_size=50))
 def test_pace_never_beats_the_rate(rate: int, pauses: list[float]) -> None:
     allowance, admitted = 0.0, 0
     for pause in pauses:
-        allowance = policy.accrue(allowance, rate, timedelta(seconds=pause))
-        people = policy.tick_budget(
-            paused=False, allowance=allowance, free=10**9, mails=10**9
-        ).people
+        allowance = pace.accrue(allowance, rate, timedelta(seconds=pause))
+        people = pace.allowed(allowance)
         allowance, admitted = max(0.0, allowance - people), admitted + people
     assert admitted <= rate * sum(pauses) / 3600 + 1e-3
 
@@ -94,8 +92,8 @@ def test_pace_never_beats_the_rate(rate: int, pauses: list[float]) -> None:
 def test_a_tick_admits_the_least_of_allowance_seats_and_mails(
     paused: bool, allowance: float, free: int, mails: int, expected: tuple[int, str]
 ) -> None:
-    budget = policy.tick_budget(paused=paused, allowance=allowance, free=free, mails=mails)
-    assert budget == expected
+    bounds = {"capacity": free, "mail": mails, "rate": pace.allowed(allowance)}
+    assert pace.tick_budget(paused=paused, bounds=bounds) == expected
 
 
 @pytest.mark.parametrize(
@@ -111,20 +109,20 @@ def test_a_tick_admits_the_least_of_allowance_seats_and_mails(
 def test_a_wave_is_bound_by_pause_and_seats_only(
     paused: bool, asked: int, free: int, expected: tuple[int, str]
 ) -> None:
-    assert policy.wave_budget(paused=paused, asked=asked, free=free) == expected
+    assert pace.wave_budget(paused=paused, asked=asked, free=free) == expected
 
 
 def test_the_mail_budget_is_what_goes_within_a_quarter_of_an_hour() -> None:
-    assert policy.mail_budget(100, 0) == 25
-    assert policy.mail_budget(100, 24) == 1
-    assert policy.mail_budget(100, 26) == 0
+    assert pace.mail_budget(100, 0) == 25
+    assert pace.mail_budget(100, 24) == 1
+    assert pace.mail_budget(100, 26) == 0
 
 
 @given(st.integers(0, 200), COHORTS)
 def test_shares_stay_within_the_budget_and_what_each_can_use(
     budget: int, claims: dict[int, Claim]
 ) -> None:
-    people = policy.shares(budget, claims).people
+    people = sharing.shares(budget, claims).people
     assert sum(people.values()) <= budget
     assert all(0 <= people[name] <= claim.most for name, claim in claims.items())
 
@@ -133,7 +131,7 @@ def test_shares_stay_within_the_budget_and_what_each_can_use(
 def test_what_one_cohort_cant_use_is_lent_to_the_others(
     budget: int, claims: dict[int, Claim]
 ) -> None:
-    people = policy.shares(budget, claims).people
+    people = sharing.shares(budget, claims).people
     assert sum(people.values()) == min(budget, sum(claim.most for claim in claims.values()))
 
 
@@ -145,7 +143,7 @@ def test_shares_are_by_weight_to_within_a_person_or_so(
     budget: int, weights: dict[int, int]
 ) -> None:
     claims = {name: Claim(weight=weight, waiting=10**6) for name, weight in weights.items()}
-    people = policy.shares(budget, claims).people
+    people = sharing.shares(budget, claims).people
     for name, weight in weights.items():
         assert abs(people[name] - budget * weight / sum(weights.values())) < len(weights)
 
@@ -160,7 +158,7 @@ def test_nobody_starves_when_every_budget_is_a_single_seat(weights: dict[int, in
             name: Claim(weight=weight, waiting=9, credit=credit[name])
             for name, weight in weights.items()
         }
-        shares = policy.shares(1, claims)
+        shares = sharing.shares(1, claims)
         credit.update(shares.credit)
         for name, number in shares.people.items():
             people[name] += number

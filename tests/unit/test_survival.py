@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from waitlist.survival import NOTHING_KNOWN, Share, Span, shares, still_to_come
+from waitlist.policy.survival import NOTHING_KNOWN, Share, Span, shares, still_to_come
 
 
 def test_the_shares_are_those_of_the_textbook() -> None:

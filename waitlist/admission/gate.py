@@ -9,9 +9,10 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
-from waitlist import audit, outbox, policy, projection, seats
+from waitlist import audit, projection, seats
+from waitlist.admission import bounds
 from waitlist.errors import ValueRefused, VersionStale
-from waitlist.extensions import db, settings
+from waitlist.extensions import db
 from waitlist.models import Cohort, Entry, Gate, Invitation, Registration
 
 MOST = 2**31 - 1
@@ -122,12 +123,7 @@ def as_json(view: GateView) -> dict[str, object]:
 
 
 def _limit(gate: Gate, waiting_open: int) -> str:
-    budget = policy.tick_budget(
-        paused=gate.paused,
-        allowance=gate.allowance,
-        free=gate.capacity - gate.seats_used,
-        mails=policy.mail_budget(settings().mail_per_hour, outbox.invitations_queued()),
-    )
+    budget = bounds.of_tick(gate)
     if budget.limit in ("paused", "capacity") or waiting_open:
         return budget.limit
     return "nobody"

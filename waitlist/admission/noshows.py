@@ -10,11 +10,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Integer, cast, func, literal, select
 
-from waitlist import survival
 from waitlist.extensions import db, settings
 from waitlist.models import Invitation
 from waitlist.models.base import Moment
-from waitlist.survival import Share, Span
+from waitlist.policy import survival
+from waitlist.policy.survival import Share, Span
 
 HOUR = timedelta(hours=1)
 NEARLY_ALL = 0.95  # of those who finish at all

@@ -14,15 +14,17 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 
-from waitlist import audit, cohorts, notes, outbox, policy, projection, seats
-from waitlist.admission import taking
+from waitlist import audit, cohorts, notes, projection, seats
+from waitlist.admission import bounds, taking
 from waitlist.admission.drawing import Drawn, able, draw
 from waitlist.admission.taking import Taken
 from waitlist.errors import LineUnavailable, ValueRefused
-from waitlist.extensions import db, reading, settings
+from waitlist.extensions import db, reading
 from waitlist.failpoints import failpoint
 from waitlist.models import Cohort, Gate, Wave
-from waitlist.policy import Budget, Claim
+from waitlist.policy import deadlines, pace, sharing
+from waitlist.policy.pace import Budget
+from waitlist.policy.sharing import Claim
 from waitlist.wake import wake
 
 ROUND = 1_000  # people admitted in one transaction
@@ -52,12 +54,7 @@ def tick(*, now: datetime) -> Outcome:
 
     def decide(gate: Gate, _admitted: int) -> Budget:
         _accrue(gate, now=now)
-        return policy.tick_budget(
-            paused=gate.paused,
-            allowance=gate.allowance,
-            free=gate.capacity - gate.seats_used,
-            mails=policy.mail_budget(settings().mail_per_hour, outbox.invitations_queued()),
-        )
+        return bounds.of_tick(gate)
 
     return _run(Outcome(asked=None), decide, None, actor="clock", reason="", now=now)
 
@@ -73,7 +70,7 @@ def admit(
 
     def decide(gate: Gate, admitted: int) -> Budget:
         free = gate.capacity - gate.seats_used
-        return policy.wave_budget(paused=gate.paused, asked=asked - admitted, free=free)
+        return pace.wave_budget(paused=gate.paused, asked=asked - admitted, free=free)
 
     return _run(outcome, decide, cohort, actor=actor, reason=reason, now=now)
 
@@ -85,11 +82,11 @@ def rehearse(asked: int, *, cohort: str | None, now: datetime) -> Outcome:
     waiting = {id_: line.length() for id_, (_, line) in able(cohort, now=now).items()}
     with reading():
         gate = db.session.scalars(select(Gate)).one()
-        budget = policy.wave_budget(
+        budget = pace.wave_budget(
             paused=gate.paused, asked=asked, free=gate.capacity - gate.seats_used
         )
         names = _names()
-        shares = policy.shares(budget.people, _claims(waiting))
+        shares = sharing.shares(budget.people, _claims(waiting))
     outcome.limit = budget.limit
     outcome.by_cohort.update(
         {names[key]: people for key, people in shares.people.items() if people}
@@ -158,7 +155,7 @@ def _round(
     outcome.limit = budget.limit if any(waiting.values()) or not budget.people else "nobody"
     this_round = min(budget.people, ROUND)
     claims = _claims(waiting)
-    shares = policy.shares(this_round, claims)
+    shares = sharing.shares(this_round, claims)
     taken = {
         cohort_id: taking.take(cohort_id, drawn[cohort_id].heads[:people])
         for cohort_id, people in sorted(shares.people.items())
@@ -184,8 +181,8 @@ def _round(
 def _accrue(gate: Gate, *, now: datetime) -> None:
     elapsed = now - (gate.ticked_at or now)
     if not gate.paused and gate.seats_used < gate.capacity:
-        gate.allowance = policy.accrue(gate.allowance, gate.rate, elapsed)
-    if gate.ticked_at is None or elapsed > timedelta() or elapsed < -policy.OUTAGE:
+        gate.allowance = pace.accrue(gate.allowance, gate.rate, elapsed)
+    if gate.ticked_at is None or elapsed > timedelta() or elapsed < -deadlines.OUTAGE:
         gate.ticked_at = now  # a clock a little behind another changes nothing; a step is taken
 
 

@@ -1,27 +1,42 @@
 """The tables. SQL is the truth; everything else can be rebuilt from here."""
 
 from waitlist.models.base import new_nonce
-from waitlist.models.gate import Gate, Invitation, Registration, Wave
+from waitlist.models.gate import Gate, Invitation, Registration, Wave, WavePerson
 from waitlist.models.imports import Import, ImportRow
-from waitlist.models.line import ArrivalCounter, Cohort, Crowd, Entry, LineChange, PlaceChange
-from waitlist.models.mail import Message
+from waitlist.models.learned import Estimate, Health, NoShows
+from waitlist.models.line import (
+    ArrivalCounter,
+    Cohort,
+    CohortRule,
+    Crowd,
+    Entry,
+    LineChange,
+    PlaceChange,
+)
+from waitlist.models.mail import MailPace, Message
 from waitlist.models.records import Audit, Heartbeat
 
 __all__ = [
     "ArrivalCounter",
     "Audit",
     "Cohort",
+    "CohortRule",
     "Crowd",
     "Entry",
+    "Estimate",
     "Gate",
+    "Health",
     "Heartbeat",
     "Import",
     "ImportRow",
     "Invitation",
     "LineChange",
+    "MailPace",
     "Message",
+    "NoShows",
     "PlaceChange",
     "Registration",
     "Wave",
+    "WavePerson",
     "new_nonce",
 ]

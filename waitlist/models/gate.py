@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, String, text
+from sqlalchemy import JSON, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from waitlist.extensions import db
@@ -25,10 +25,16 @@ class Gate(db.Model):  # type: ignore[name-defined, misc]
     ticked_at: Mapped[datetime | None] = mapped_column(Moment)
     line_run_id: Mapped[str | None] = mapped_column(String(40))
     version: Mapped[int] = mapped_column(default=1)
+    joining: Mapped[str] = mapped_column(String(10), default="open")
+    held_mails: Mapped[list[str]] = mapped_column(JSON, default=list)
+    referral: Mapped[bool] = mapped_column(default=False)
+    notices: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
+    health_ignored_until: Mapped[datetime | None] = mapped_column(Moment)
+    bounces_since: Mapped[datetime | None] = mapped_column(Moment)
 
 
 class Wave(db.Model):  # type: ignore[name-defined, misc]
-    """One admission round: who was admitted together, by whom, and why."""
+    """Who is admitted together, by whom, and why: planned → running → done | halted | recalled."""
 
     __tablename__ = "waves"
     id: Mapped[int] = mapped_column(Id, primary_key=True)
@@ -37,7 +43,31 @@ class Wave(db.Model):  # type: ignore[name-defined, misc]
     reason: Mapped[str] = mapped_column(String(200), default="")
     asked: Mapped[int]
     admitted: Mapped[int]
-    __table_args__ = (NEVER_REUSED,)
+    state: Mapped[str] = mapped_column(String(10), default="done")
+    cohort_id: Mapped[int | None] = mapped_column(Id)  # None: of all that are open
+    starts_at: Mapped[datetime | None] = mapped_column(Moment)
+    over_seconds: Mapped[int | None]
+    mails_from: Mapped[datetime | None] = mapped_column(Moment)
+    by_list: Mapped[bool] = mapped_column(default=False)
+    note: Mapped[str] = mapped_column(String(200), default="")  # why it does less than asked
+    __table_args__ = (
+        Index(
+            "waves_to_do",
+            "starts_at",
+            sqlite_where=text("state IN ('planned', 'running')"),
+            postgresql_where=text("state IN ('planned', 'running')"),
+        ),
+        NEVER_REUSED,
+    )
+
+
+class WavePerson(db.Model):  # type: ignore[name-defined, misc]
+    """Somebody whom an operator named for a wave, in the order of the list."""
+
+    __tablename__ = "wave_people"
+    wave_id: Mapped[int] = mapped_column(ForeignKey("waves.id"), primary_key=True)
+    nth: Mapped[int] = mapped_column(primary_key=True)
+    entry_id: Mapped[int] = mapped_column(ForeignKey("entries.id", ondelete="CASCADE"))
 
 
 class Invitation(db.Model):  # type: ignore[name-defined, misc]
@@ -64,6 +94,7 @@ class Invitation(db.Model):  # type: ignore[name-defined, misc]
             sqlite_where=text("state = 'open'"),
             postgresql_where=text("state = 'open'"),
         ),
+        Index("invitations_wave", "wave_id"),
         Index(
             "invitations_expiring",
             "expires_at",
@@ -90,4 +121,4 @@ class Registration(db.Model):  # type: ignore[name-defined, misc]
     nonce: Mapped[str] = mapped_column(String(16), default=new_nonce)
     terms_at: Mapped[datetime] = mapped_column(Moment)
     created_at: Mapped[datetime] = mapped_column(Moment)
-    __table_args__ = (NEVER_REUSED,)
+    __table_args__ = (Index("registrations_created", "created_at"), NEVER_REUSED)

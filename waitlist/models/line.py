@@ -24,10 +24,26 @@ class Cohort(db.Model):  # type: ignore[name-defined, misc]
     seats_used: Mapped[int] = mapped_column(default=0)
     line_epoch: Mapped[str | None] = mapped_column(String(32))
     created_at: Mapped[datetime] = mapped_column(Moment)
+    timezone: Mapped[str] = mapped_column(String(40), default="UTC")
+    hours: Mapped[str | None] = mapped_column(String(11))  # such as 09:00-21:00, in that zone
 
     def is_open(self, now: datetime) -> bool:
         """Whether the ticks admit people of this cohort at `now`."""
         return self.opens_at is not None and self.opens_at <= now
+
+
+class CohortRule(db.Model):  # type: ignore[name-defined, misc]
+    """Who joins which cohort: all that is named must fit, and the first rule that fits counts."""
+
+    __tablename__ = "cohort_rules"
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    turn: Mapped[int]
+    cohort_id: Mapped[int] = mapped_column(ForeignKey("cohorts.id"))
+    cohort: Mapped[Cohort] = relationship()
+    country: Mapped[str | None] = mapped_column(String(2))
+    platform: Mapped[str | None] = mapped_column(String(20))
+    code: Mapped[str | None] = mapped_column(String(60))
+    __table_args__ = (NEVER_REUSED,)
 
 
 class Entry(db.Model):  # type: ignore[name-defined, misc]

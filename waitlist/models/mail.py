@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 
 from sqlalchemy import ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -35,7 +35,19 @@ class Message(db.Model):  # type: ignore[name-defined, misc]
     sent_at: Mapped[datetime | None] = mapped_column(Moment)
     expires_at: Mapped[datetime | None] = mapped_column(Moment)
     __table_args__ = (
-        Index("messages_due", "state", "priority", "id"),
+        Index("messages_due", "state", "priority", "due_at", "id"),
         Index("messages_entry", "entry_id", "kind"),
         NEVER_REUSED,
     )
+
+
+class MailPace(db.Model):  # type: ignore[name-defined, misc]
+    """How much mail may go now, one row: an allowance that accrues, and what went today (UTC)."""
+
+    __tablename__ = "mail_pace"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    allowance: Mapped[float] = mapped_column(default=0.0)
+    counted_at: Mapped[datetime | None] = mapped_column(Moment)
+    day: Mapped[date | None]
+    sent_today: Mapped[int] = mapped_column(default=0)
+    first_day: Mapped[date | None]

@@ -12,7 +12,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from waitlist import links, outbox, policy, tokens
+from waitlist import links, outbox, tokens
 from waitlist.errors import (
     AlreadyCompleted,
     FieldsInvalid,
@@ -28,6 +28,7 @@ from waitlist.onboarding import forms, passwords, registering
 from waitlist.onboarding.forms import Form
 from waitlist.onboarding.invitations import state_of
 from waitlist.onboarding.registering import Invited
+from waitlist.policy import credentials
 from waitlist.tokens import Purpose
 from waitlist.wake import wake
 
@@ -161,8 +162,8 @@ def _replay(stored: _Success | None, form: Form, key: str | None) -> Completed:
 
 def free_handles(handle: str) -> tuple[str, ...]:
     """Up to three handles near this one that nobody has at this moment."""
-    candidates = policy.handle_candidates(handle)
+    candidates = credentials.handle_candidates(handle)
     taken = db.session.scalars(
         select(Registration.handle).where(Registration.handle.in_(candidates))
     ).all()
-    return policy.handle_proposals(handle, taken)
+    return credentials.handle_proposals(handle, taken)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from zxcvbn_rs_py import zxcvbn
 
-from waitlist import policy
 from waitlist.errors import FieldsInvalid
+from waitlist.policy import credentials
 
 ZXCVBN_LIMIT = 72  # characters of a password that are looked at
 NAME_LIMIT = 80
@@ -52,7 +52,7 @@ def form_of(fields: Mapping[str, object]) -> Form:
 def check(form: Form) -> None:
     """`FieldsInvalid` with a code for each field that is wrong."""
     reasons = {
-        "handle": policy.handle_reason(form.handle),
+        "handle": credentials.handle_reason(form.handle),
         "display_name": _name_reason(form.display_name),
         "password": _password_reason(form),
         "terms": None if form.terms else "terms",
@@ -73,10 +73,10 @@ def _name_reason(name: str) -> str | None:
 def _password_reason(form: Form) -> str | None:
     if not form.password:
         return "missing"
-    if len(form.password) < policy.PASSWORD_LENGTH.start:
+    if len(form.password) < credentials.PASSWORD_LENGTH.start:
         return "too-short"
-    if len(form.password) >= policy.PASSWORD_LENGTH.stop:
+    if len(form.password) >= credentials.PASSWORD_LENGTH.stop:
         return "too-long"
     known = [form.handle, form.display_name]
     score = int(zxcvbn(form.password[:ZXCVBN_LIMIT], user_inputs=known).score)
-    return None if score >= policy.PASSWORD_SCORE else "weak"
+    return None if score >= credentials.PASSWORD_SCORE else "weak"

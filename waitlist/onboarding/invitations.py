@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 
-from waitlist import links, policy, projection, seats
+from waitlist import links, projection, seats
 from waitlist.extensions import db, insert_unless_known, reading, rows_changed
 from waitlist.models import Entry, Heartbeat, Invitation, PlaceChange
 from waitlist.onboarding.registering import Invited
+from waitlist.policy import deadlines
 from waitlist.wake import wake
 
 BATCH = 500
@@ -20,7 +21,7 @@ def lapse(*, now: datetime) -> int:
     """End invitations half an hour after their deadline, and free their seats; how many."""
     over = (
         select(Invitation.id)
-        .where(Invitation.state == "open", Invitation.expires_at <= now - policy.GRACE)
+        .where(Invitation.state == "open", Invitation.expires_at <= now - deadlines.GRACE)
         .order_by(Invitation.id)
         .limit(BATCH)
     )
@@ -37,7 +38,7 @@ def lapse(*, now: datetime) -> int:
 
 def state_of(invitation: Invitation | Invited, *, opened_at: datetime | None, now: datetime) -> str:
     """What an invitation is to who opens it now: expired by time, or superseded by a newer one."""
-    late = policy.deadline_passed(invitation.expires_at, opened_at, now)
+    late = deadlines.deadline_passed(invitation.expires_at, opened_at, now)
     if invitation.state == "open":
         return "expired" if late else "open"
     newer = select(Invitation.id).where(
@@ -50,7 +51,7 @@ def state_of(invitation: Invitation | Invited, *, opened_at: datetime | None, no
 def may_renew(invitation: Invitation, *, now: datetime) -> bool:
     """Whether this invitation's page offers a way back to the line."""
     over = invitation.entry.state == "lapsed" or _is_late(invitation, now=now)
-    return over and invitation.entry.renewals < policy.RENEWALS
+    return over and invitation.entry.renewals < deadlines.RENEWALS
 
 
 def renew(token: str, *, now: datetime) -> bool:
@@ -68,7 +69,7 @@ def renew(token: str, *, now: datetime) -> bool:
         .where(
             Entry.id == invitation.entry_id,
             Entry.state == "lapsed",
-            Entry.renewals < policy.RENEWALS,
+            Entry.renewals < deadlines.RENEWALS,
         )
         .values(state="waiting", renewals=Entry.renewals + 1)
     )
@@ -95,22 +96,22 @@ def beat(*, now: datetime) -> timedelta:
     if timedelta() <= gap < PULSE:
         db.session.commit()
         return timedelta()
-    if gap > policy.OUTAGE:
+    if gap > deadlines.OUTAGE:
         _shift_deadlines(pulse.at, now)
     pulse.at = now
     db.session.commit()
-    return gap if gap > policy.OUTAGE else timedelta()
+    return gap if gap > deadlines.OUTAGE else timedelta()
 
 
 def _is_late(invitation: Invitation, *, now: datetime) -> bool:
-    late = policy.deadline_passed(invitation.expires_at, None, now)
+    late = deadlines.deadline_passed(invitation.expires_at, None, now)
     return invitation.state == "open" and late
 
 
 def _shift_deadlines(since: datetime, until: datetime) -> None:
     gap = until - since
     due = select(Invitation).where(
-        Invitation.state == "open", Invitation.expires_at.between(since - policy.GRACE, until)
+        Invitation.state == "open", Invitation.expires_at.between(since - deadlines.GRACE, until)
     )
     for invitation in db.session.scalars(due.order_by(Invitation.id).with_for_update()):
         assert invitation.expires_at is not None

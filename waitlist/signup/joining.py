@@ -22,12 +22,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DataError, IntegrityError
 
-from waitlist import arrivals, limits, links, outbox, policy, projection
+from waitlist import arrivals, limits, links, outbox, projection
 from waitlist.errors import AddressInvalid, TooMany
 from waitlist.extensions import db, insert_unless_known, rows_changed, seek, settings
 from waitlist.failpoints import failpoint
 from waitlist.models import Cohort, Entry, Message, PlaceChange
 from waitlist.models.base import new_nonces
+from waitlist.policy import deadlines, identity
 from waitlist.prepared import Prepared
 from waitlist.rows import Given
 from waitlist.signup import strangers
@@ -50,7 +51,7 @@ class _Able(NamedTuple):
     """Somebody whom nothing speaks against: who, and which of those who came together."""
 
     at: int
-    address: policy.Address
+    address: identity.Address
     locale: str
 
 
@@ -79,7 +80,7 @@ def _examine(
         try:
             if times[at] > most:
                 raise TooMany("this network joins too often")
-            able.append(_Able(at, policy.canonical_address(joining.address), joining.locale))
+            able.append(_Able(at, identity.canonical_address(joining.address), joining.locale))
             refusals.append(None)
         except (AddressInvalid, TooMany) as refusal:
             refusals.append(refusal)
@@ -180,7 +181,7 @@ def confirm(token: str, *, now: datetime) -> Entry:
 
 
 def _confirm(entry: Entry, *, now: datetime) -> None:
-    in_time = entry.state == "pending" and policy.confirmed_in_time(entry.confirm_by, now)
+    in_time = entry.state == "pending" and deadlines.confirmed_in_time(entry.confirm_by, now)
     rank = entry.rank if in_time else arrivals.next_arrival()
     confirmed = rows_changed(
         update(Entry)

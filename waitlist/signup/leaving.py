@@ -6,9 +6,10 @@ from datetime import datetime
 
 from sqlalchemy import literal, select, update
 
-from waitlist import arrivals, links, outbox, policy, projection, seats
+from waitlist import arrivals, links, outbox, projection, seats
 from waitlist.extensions import db, rows_changed
 from waitlist.models import Entry, Invitation, Message, PlaceChange
+from waitlist.policy import deadlines
 from waitlist.signup import strangers
 from waitlist.tokens import Purpose
 from waitlist.wake import wake
@@ -71,7 +72,7 @@ def come_back(token: str, *, now: datetime) -> Entry:
 
 
 def _come_back(entry: Entry, *, now: datetime) -> None:
-    old_place = policy.keeps_place(entry.left_at, entry.confirmed_at, entry.renewals, now)
+    old_place = deadlines.keeps_place(entry.left_at, entry.confirmed_at, entry.renewals, now)
     rank = entry.rank if old_place else arrivals.next_arrival()
     back = rows_changed(
         update(Entry)

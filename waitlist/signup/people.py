@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from waitlist import audit, cohorts, policy, projection, seats
+from waitlist import audit, cohorts, projection, seats
 from waitlist.errors import PersonUnknown, ValueRefused
 from waitlist.extensions import db, rows_changed
 from waitlist.models import (
@@ -20,6 +20,7 @@ from waitlist.models import (
     PlaceChange,
     Registration,
 )
+from waitlist.policy import identity
 
 BATCH = 1_000
 
@@ -34,7 +35,7 @@ class Happening:
 
 def find(address: str) -> Entry:
     """The person of that address; `PersonUnknown`, or `AddressInvalid`."""
-    key = policy.canonical_address(address).key
+    key = identity.canonical_address(address).key
     entry = db.session.scalars(select(Entry).where(Entry.address_key == key)).one_or_none()
     if entry is None:
         raise PersonUnknown(f"nobody is known by {address}")

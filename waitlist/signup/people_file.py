@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from waitlist import policy
 from waitlist.errors import AddressInvalid, FileRefused
+from waitlist.policy import identity
 
 ADDRESS_COLUMNS = ("email", "e-mail", "mail", "address", "email address", "email_address")
 FIELD_LIMIT = 1_000  # characters
@@ -20,7 +20,7 @@ LOCALE_LIMIT = 12
 BLOCK = 1 << 20
 
 
-NOBODY = policy.Address("", "", "")
+NOBODY = identity.Address("", "", "")
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Row:
 
     number: int
     reason: str = ""
-    address: policy.Address = NOBODY
+    address: identity.Address = NOBODY
     name: str = ""
     locale: str = "en"
     joined_at: datetime | None = None
@@ -118,7 +118,7 @@ def _check_size(header: list[str], cells: list[str]) -> None:
 def _person(number: int, address: str, named: dict[str, str]) -> Row:
     return Row(
         number,
-        address=policy.canonical_address(address),
+        address=identity.canonical_address(address),
         name=" ".join(named.pop("name", "").split())[:NAME_LIMIT],
         locale=named.pop("locale", "").strip()[:LOCALE_LIMIT] or "en",
         joined_at=_moment(named.pop("joined_at", "")),

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Dialect, and_, select
 
-from waitlist import links, policy, projection
+from waitlist import links, projection
 from waitlist.errors import LineUnavailable, LinkInvalid
 from waitlist.extensions import db, reading, seek
 from waitlist.line import NOWHERE, Place
 from waitlist.models import Cohort, Entry, Gate, Invitation
+from waitlist.policy import wait
 from waitlist.prepared import Prepared
 from waitlist.rows import Given
 from waitlist.tokens import Purpose
@@ -94,9 +95,9 @@ def _shown(person: _Person, place: Place, *, now: datetime) -> ShownPlace:
     closed = person.opens_at is None or person.opens_at > now
     return ShownPlace(
         state=person.state,
-        position=None if position is None else policy.shown_position(position),
-        length=None if length is None else policy.shown_position(length),
-        rounded=position is not None and position >= policy.EXACT_BELOW,
+        position=None if position is None else wait.shown_position(position),
+        length=None if length is None else wait.shown_position(length),
+        rounded=position is not None and position >= wait.EXACT_BELOW,
         paused=person.paused,
         closed=closed,
         opens_at=person.opens_at if closed else None,
@@ -154,4 +155,4 @@ def public_figures() -> dict[str, Any]:
         waiting = sum(projection.of_cohort(cohort_id).length() for cohort_id in ids)
     except LineUnavailable:
         return {"waiting": None, "paused": paused}
-    return {"waiting": policy.shown_position(waiting), "paused": paused}
+    return {"waiting": wait.shown_position(waiting), "paused": paused}

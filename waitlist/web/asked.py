@@ -14,8 +14,8 @@ from werkzeug.datastructures import LanguageAccept, MIMEAccept
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from werkzeug.http import parse_accept_header
 
-from waitlist import policy
 from waitlist.config import LOCALES, Settings
+from waitlist.policy import identity
 from waitlist.web import security
 
 FORM = "application/x-www-form-urlencoded"
@@ -125,7 +125,7 @@ def _language_of_form() -> str | None:
 
 def _language(wanted: Iterable[Any], accepted: str) -> str:
     for tag in wanted:
-        if isinstance(tag, str) and (found := policy.language(tag, LOCALES)):
+        if isinstance(tag, str) and (found := identity.language(tag, LOCALES)):
             return found
     return _accepted_language(accepted)
 
@@ -133,7 +133,7 @@ def _language(wanted: Iterable[Any], accepted: str) -> str:
 @lru_cache(maxsize=1024)
 def _accepted_language(header: str) -> str:
     tags = parse_accept_header(header, LanguageAccept).values()
-    found = (policy.language(tag, LOCALES) for tag in tags)
+    found = (identity.language(tag, LOCALES) for tag in tags)
     return next((one for one in found if one), LOCALES[0])
 
 

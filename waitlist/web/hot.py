@@ -16,7 +16,7 @@ from typing import Any
 from flask import Response, jsonify, make_response, render_template
 from flask_babel import gettext
 
-from waitlist import policy
+from waitlist.policy import identity
 from waitlist.signup import joining, place
 from waitlist.signup.joining import Joining
 from waitlist.signup.place import ShownPlace
@@ -55,7 +55,7 @@ def _joining(asked: Asked) -> Joining:
     return Joining(
         address if isinstance(address, str) else "",
         _locale(asked.fields) or asked.language,
-        policy.network(asked.client),
+        identity.network(asked.client),
     )
 
 

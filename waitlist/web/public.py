@@ -8,9 +8,10 @@ from flask import Blueprint, Response, jsonify, make_response, redirect, render_
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 
-from waitlist import links, policy
+from waitlist import links
 from waitlist.errors import AddressInvalid, FieldsInvalid, LinkOver
 from waitlist.models import Entry
+from waitlist.policy import deadlines
 from waitlist.signup import joining, leaving, place
 from waitlist.tokens import Purpose
 from waitlist.web import asked, errors, hot, words
@@ -118,7 +119,7 @@ def come_back_page(token: str) -> ResponseReturnValue:
     """A button to come back, with the old place or a new one."""
     entry = links.entry_of(Purpose.UNDO, token)
     asked.speak_to(entry.locale)
-    keeps = policy.keeps_place(entry.left_at, entry.confirmed_at, entry.renewals, asked.now())
+    keeps = deadlines.keeps_place(entry.left_at, entry.confirmed_at, entry.renewals, asked.now())
     return render_template("public/come_back.html", token=token, keeps_place=keeps)
 
 

@@ -1,0 +1,1 @@
+"""Pure decisions, a file for each question. Knows no Flask, Redis or SQL."""
