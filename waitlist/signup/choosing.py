@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import lru_cache
 
 from sqlalchemy import func, select, update
 
@@ -22,7 +23,7 @@ def cohort_of(told: Told) -> int | None:
     """The cohort for whom this is told of, by rules that may be a second old; None: no rule's."""
     if told == NOTHING:
         return None
-    return rules.cohort_of(told, lately.read(KEPT, _rules))
+    return lately.read(KEPT, _decision)(told)
 
 
 def every() -> Sequence[CohortRule]:
@@ -95,9 +96,11 @@ def _refuse_twin(asks: Told) -> None:
             )
 
 
-def _rules() -> list[Rule]:
+def _decision() -> Callable[[Told], int | None]:
+    """What the rules of now decide; of the many who are told of alike it asks them once."""
     with reading():
-        return [Rule(rule.cohort_id, _asks(rule)) for rule in every()]
+        found = [Rule(rule.cohort_id, _asks(rule)) for rule in every()]
+    return lru_cache(maxsize=4096)(lambda told: rules.cohort_of(told, found))
 
 
 def _asks(rule: CohortRule) -> Told:
