@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 
 from waitlist import audit, cohorts, lately
 from waitlist.errors import RuleUnknown, ValueRefused
@@ -64,7 +64,10 @@ def add(
 
 def remove(rule_id: int, *, actor: str, now: datetime, reason: str = "") -> CohortRule:
     """The rule that was; `RuleUnknown` if there is none. Who joined by it stays where they are."""
-    rule = db.session.get(CohortRule, rule_id)
+    deleted = delete(CohortRule).where(CohortRule.id == rule_id).returning(CohortRule)
+    rule = db.session.scalars(
+        deleted, execution_options={"synchronize_session": False}
+    ).one_or_none()
     if rule is None:
         raise RuleUnknown(f"there is no rule {rule_id}; see flask cohort rule list")
     audit.record(
@@ -75,7 +78,6 @@ def remove(rule_id: int, *, actor: str, now: datetime, reason: str = "") -> Coho
         before=as_json(rule),
         reason=reason,
     )
-    db.session.delete(rule)
     db.session.commit()
     lately.forget(KEPT)
     return rule
