@@ -18,7 +18,7 @@ FLOORS: dict[str, int] = {
             ["errors", "failpoints", "prepared", "together"],
             ["config", "members", "policy", "tokens"],
             ["extensions", "line", "log"],
-            ["limits", "models", "rows", "wake"],
+            ["lately", "limits", "models", "rows", "wake"],
             ["crowds", "notes", "standing"],
             ["arrivals", "audit", "links", "mailer", "outbox", "projection"],
             ["cohorts", "seats"],
