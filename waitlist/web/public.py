@@ -17,7 +17,7 @@ from flask import (
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 
-from waitlist import links
+from waitlist import links, switches
 from waitlist.errors import AddressInvalid, FieldsInvalid, LinkOver
 from waitlist.models import Entry
 from waitlist.policy import deadlines, rules
@@ -153,6 +153,8 @@ def _to_place(entry: Entry) -> ResponseReturnValue:
 
 def _join_page(form: Mapping[str, str], errors: Mapping[str, str], told: Told) -> str:
     """The page, which hands on what its own address told: a link can name an invite code."""
+    if switches.current().joining_is_closed:
+        return render_template("public/closed.html")
     return render_template(
         "public/join.html",
         form=form,
