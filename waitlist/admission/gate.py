@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from waitlist import audit, projection, seats
-from waitlist.admission import bounds
+from waitlist.admission import bounds, health
 from waitlist.errors import ValueRefused, VersionStale
 from waitlist.extensions import db
 from waitlist.models import Cohort, Entry, Gate, Invitation, Registration
@@ -24,6 +24,7 @@ class GateView:
 
     capacity: int
     rate: int
+    rate_in_force: float
     paused: bool
     seats_used: int
     seats_free: int
@@ -32,6 +33,7 @@ class GateView:
     waiting: int
     waiting_open: int
     limit: str
+    health: health.Shown
     version: int
     ticked_at: str | None
 
@@ -41,6 +43,7 @@ LIMITS = {
     "capacity": "every seat is used: held by an open invitation or taken by a registration",
     "rate": "the admission rate",
     "mail": "mail that is still to be sent",
+    "health": "the product's health",
     "nobody": "nobody waits in an open cohort",
 }
 
@@ -55,6 +58,7 @@ def show(*, now: datetime) -> GateView:
     return GateView(
         capacity=gate.capacity,
         rate=gate.rate,
+        rate_in_force=bounds.rate_in_force(gate, now=now),
         paused=gate.paused,
         seats_used=gate.seats_used,
         seats_free=max(0, gate.capacity - gate.seats_used),
@@ -63,6 +67,7 @@ def show(*, now: datetime) -> GateView:
         waiting=sum(waiting.values()),
         waiting_open=waiting_open,
         limit=_limit(gate, waiting_open, now=now),
+        health=health.shown(gate, now=now),
         version=gate.version,
         ticked_at=gate.ticked_at.isoformat() if gate.ticked_at else None,
     )
@@ -105,6 +110,11 @@ def change(
     db.session.commit()
 
 
+def held_by_health(*, now: datetime) -> str | None:
+    """The word for why the product's health lets nobody in by ticks now, if it doesn't."""
+    return bounds.held(db.session.scalars(select(Gate)).one(), now=now)
+
+
 def verify() -> dict[str, tuple[int, int]]:
     """Counters that differ from the rows behind them: name -> (counter, rows). Empty: all agree."""
     held_by = _count_by(Invitation.cohort_id, Invitation.state == "open")
@@ -124,7 +134,7 @@ def as_json(view: GateView) -> dict[str, object]:
 
 def _limit(gate: Gate, waiting_open: int, *, now: datetime) -> str:
     budget = bounds.of_tick(gate, now=now)
-    if budget.limit in ("paused", "capacity", "bounces") or waiting_open:
+    if budget.limit in ("paused", "capacity", "bounces", "health") or waiting_open:
         return budget.limit
     return "nobody"
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from waitlist.admission import gate, noshows
+from waitlist.admission import gate
 from waitlist.admission import history as past
-from waitlist.cli import terminal
+from waitlist.cli import health, terminal
 from waitlist.errors import ValueRefused
 from waitlist.extensions import reading
 
@@ -40,9 +40,10 @@ def show(as_json: bool) -> None:
             ("capacity", f"{view.capacity:,}"),
             ("seats used", f"{view.seats_used:,} ({view.held:,} held, {view.taken:,} taken)"),
             ("seats free", f"{view.seats_free:,}"),
-            ("admission rate", f"{view.rate:,} an hour"),
+            ("admission rate", f"{view.rate:,} an hour, {view.rate_in_force:,.0f} in force"),
             ("waiting", f"{view.waiting:,} ({view.waiting_open:,} in open cohorts)"),
             ("limited by", f"{view.limit}: {gate.LIMITS[view.limit]}"),
+            *health.rows(view.health),
             ("last tick", view.ticked_at),
             ("version", view.version),
         ],
@@ -132,34 +133,6 @@ def verify(as_json: bool) -> None:
         raise SystemExit(1)
     if not as_json:
         click.echo("The gate's counters agree with the rows behind them.")
-
-
-@group.command("no-shows")
-@terminal.as_json
-@terminal.refusing
-def no_shows(as_json: bool) -> None:
-    """Show how many of those invited finish, how soon, and how many will still come."""
-    with reading():
-        found = noshows.learned(now=datetime.now(UTC))
-    if as_json:
-        terminal.show_json(found.as_json())
-        return
-    finish = f"{found.share.of:.0%} ({found.share.low:.0%} to {found.share.high:.0%})"
-    terminal.show_table(
-        ("invitations", "mailed so far"),
-        [
-            ("mailed", f"{found.mailed:,}"),
-            ("finished", f"{found.completed:,}"),
-            ("open", f"{found.open:,}, of whom {found.expected:,.0f} will finish"),
-            ("who finishes", finish if found.mailed else None),
-            ("half of them within", _hours(found.half_within)),
-            ("suggested expiry", _hours(found.suggested_expiry)),
-        ],
-    )
-
-
-def _hours(hours: int | None) -> str | None:
-    return None if hours is None else f"{hours} hours"
 
 
 def _show_settings(settings: dict[str, Any], as_json: bool) -> None:

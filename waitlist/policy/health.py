@@ -79,7 +79,7 @@ class Loop(NamedTuple):
 
 def held(signal: Signal, marks: Marks, now: datetime) -> str:
     """The word for why nobody may be let in by this signal; empty if people may."""
-    if now - signal.at > marks.stale:
+    if abs(now - signal.at) > marks.stale:  # or of a clock that was set back since
         return "stale"
     if not signal.healthy:
         return "unhealthy"
@@ -117,7 +117,7 @@ def step(loop: Loop, signal: Signal, marks: Marks, flow: Flow, now: datetime) ->
     seen = loop._replace(strain=strained + (loop.strain - strained) * weight, seen_at=now)
     why = held(signal, marks, now)
     fails = why in ("unhealthy", "overload")
-    if now - loop.stepped_at < PERIOD and not (fails and not loop.fell):
+    if abs(now - loop.stepped_at) < PERIOD and not (fails and not loop.fell):
         return seen
     trusted = loop.trusted / 2 if why else _trusted(seen, strained, flow)
     fell = trusted < loop.trusted

@@ -39,6 +39,7 @@ Item = TypeVar("Item")
 
 ROUTES = {"": "/", "join": "/join", "line": "/line", "place": "/place/<token>"}
 URGENT = ("api", "confirm", "invite")  # what people do who were told that they may
+PATIENT = ["api", "v1", "signals"]  # what programs say of themselves, each second perhaps
 JOINS_TOGETHER = 250  # of one transaction, which holds the write lock some 10 ms
 JOINS_BESIDE = 100  # the same while people finish: who is next to do so waits for less
 PLACES_TOGETHER = 500
@@ -117,6 +118,7 @@ class Lane:
 
     async def _by_flask(self, scope: Scope, words: list[str], body: bytes) -> Said:
         is_hot = words[0] in ROUTES
+        is_urgent = words[0] in URGENT and words[:3] != PATIENT
         asked = plainly({**scope, "query_string": b""}, b"", self._settings)
         if is_hot and asked and self._hot_in_flask >= self._settings.hot_threads:
             return self._refusal(Busy(), asked)
@@ -125,7 +127,7 @@ class Lane:
         loop = asyncio.get_running_loop()
         self._hot_in_flask += is_hot
         try:
-            with self._urgent.under_way() if words[0] in URGENT else nullcontext():
+            with self._urgent.under_way() if is_urgent else nullcontext():
                 response = await loop.run_in_executor(self._for_flask, self._flask, environ)
         finally:
             self._hot_in_flask -= is_hot
