@@ -118,7 +118,6 @@ class Lane:
 
     async def _by_flask(self, scope: Scope, words: list[str], body: bytes) -> Said:
         is_hot = words[0] in ROUTES
-        is_urgent = words[0] in URGENT and words[:3] != PATIENT
         asked = plainly({**scope, "query_string": b""}, b"", self._settings)
         if is_hot and asked and self._hot_in_flask >= self._settings.hot_threads:
             return self._refusal(Busy(), asked)
@@ -127,7 +126,7 @@ class Lane:
         loop = asyncio.get_running_loop()
         self._hot_in_flask += is_hot
         try:
-            with self._urgent.under_way() if is_urgent else nullcontext():
+            with self._urgent.under_way() if is_urgent(words) else nullcontext():
                 response = await loop.run_in_executor(self._for_flask, self._flask, environ)
         finally:
             self._hot_in_flask -= is_hot
@@ -151,6 +150,11 @@ class Lane:
                 return work(items)
 
         return run
+
+
+def is_urgent(words: list[str]) -> bool:
+    """Whether those who only join give way to a request of this path."""
+    return words[0] in URGENT and words[:3] != PATIENT
 
 
 def _key(scope: Scope, asked: Asked) -> Key:
