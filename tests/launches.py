@@ -42,6 +42,7 @@ class Launch:
     halved_at: float | None = None  # hour at which it loses half of what it takes
     silent: tuple[float, float] = (math.inf, math.inf)  # hours in which it says nothing
     says: tuple[str, ...] = ("load",)
+    wave: tuple[float, float] = (math.inf, 0.0)  # by hand: at this hour, of hours of what it takes
 
 
 @dataclass
@@ -49,8 +50,7 @@ class Played:
     """What happened, by step."""
 
     load: list[float] = field(default_factory=list)
-    of_invited: list[float] = field(default_factory=list)  # of it, by who was invited since a loss
-    invited: list[int] = field(default_factory=list)
+    ticked: list[int] = field(default_factory=list)  # who were invited, but for a wave by hand
     trusted: list[float] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
 
@@ -80,9 +80,13 @@ def play(launch: Launch, seed: int) -> Played:
         loop = _stepped(loop, signal, marks, flow, now)
         word = health.held(signal, marks, now) or ("full" if health.is_full(loop, flow) else "")
         a_step = product.rate * health.factor(loop, flow) * STEP
-        people.invite(step, 0 if word else int(rng.poisson(a_step)))
+        ticked = 0 if word else int(rng.poisson(a_step))
+        by_hand = launch.wave[0] <= step * STEP < launch.wave[0] + STEP
+        people.invite(
+            step, ticked + (round(launch.wave[1] * product.takes / launch.share) if by_hand else 0)
+        )
         played.load.append(product.load)
-        played.invited.append(int(people.invited[step]))
+        played.ticked.append(ticked)
         played.trusted.append(loop.trusted)
         played.held.append(word)
     return played
@@ -100,8 +104,8 @@ class _Product:
         self._active, self._limit = 0.0, float(launch.limit)
         self._bursts = False
         self._said_at = START
-        takes = launch.limit * TARGET ** (1 / launch.power) / launch.busy_for
-        self.rate = round(launch.times_over * takes / launch.share)
+        self.takes = launch.limit * TARGET ** (1 / launch.power) / launch.busy_for  # an hour
+        self.rate = round(launch.times_over * self.takes / launch.share)
         self.load = 0.0
 
     def serve(self, came: int, hour: float) -> None:

@@ -303,6 +303,15 @@ def test_two_clocks_step_the_loop_once(app: Flask, launch: datetime) -> None:
     assert row.state["loop"]["trusted"] == pytest.approx(BEGIN * 3_600 / 2)
 
 
+def test_what_two_clocks_learn_at_once_is_stored_once(app: Flask, launch: datetime) -> None:
+    def learn() -> bool:
+        mine = noshows.learn(now=launch) is not None
+        db.session.commit()
+        return mine
+
+    assert sorted(people.at_once(app, [learn] * 4)) == [False, False, False, True]
+
+
 def test_the_loop_looks_once_a_minute_only(launch: datetime) -> None:
     _say(WELL, launch)
     health.watch(now=launch)

@@ -36,10 +36,10 @@ def test_a_product_is_used_and_never_driven_past_its_limit(
     _holds(Launch(limit=limit, median=median, share=share), seed=limit)
 
 
-@pytest.mark.parametrize("busy_for", [0.25, 4.0, 8.0])
+@pytest.mark.parametrize("busy_for", [0.25, 4.0, 24.0])
 @pytest.mark.parametrize("median", MEDIANS)
 def test_however_long_people_stay_active(median: float, busy_for: float) -> None:
-    _holds(Launch(median=median, busy_for=busy_for), seed=2)
+    _holds(Launch(median=median, busy_for=busy_for, days=16), seed=2)
 
 
 @pytest.mark.parametrize("times_over", [1.2, 8.0, 20.0])
@@ -78,7 +78,7 @@ def test_where_it_loses_half_of_what_it_takes(median: float, share: float) -> No
     played, lost = play(launch, seed=8), 9 * DAY
     assert played.peak(until=lost) <= MARGIN
     over = [step for step, load in enumerate(played.load) if load >= 1]
-    assert not any(played.invited[step] for step in over)
+    assert not any(played.ticked[step] for step in over)
     under = next(
         hour for hour in range(lost, 14 * DAY) if played.peak(since=hour, until=hour + 1) < 1
     )
@@ -94,9 +94,21 @@ def test_where_it_says_nothing_for_some_hours(median: float, share: float) -> No
     played = play(Launch(median=median, share=share, days=14, silent=(begin, end)), seed=9)
     silent = slice(int(begin * 2) + 1, int(end * 2))
     assert set(played.held[silent]) == {"stale"}
-    assert not any(played.invited[silent])
+    assert not any(played.ticked[silent])
     assert played.peak() <= MARGIN
     assert played.use(since=11 * DAY) >= USED
+
+
+@pytest.mark.parametrize("median", [6.0, 24.0])
+def test_after_a_large_wave_by_hand_the_ticks_wait_for_those_who_are_invited(median: float) -> None:
+    """It is of five hours of what the product takes, and isn't bound by it."""
+    hour = 8 * DAY
+    played = play(Launch(median=median, days=14, wave=(hour, 5)), seed=3)
+    assert played.peak(until=hour) <= MARGIN
+    soon, later = hour * 2 + 2, hour * 2 + 12  # steps; what is open is learned once an hour
+    assert played.held[soon] == "full"
+    assert not any(played.ticked[soon:later])
+    assert played.use(since=hour + DAY) >= USED
 
 
 @pytest.mark.parametrize("median", MEDIANS)

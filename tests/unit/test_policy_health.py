@@ -91,10 +91,6 @@ def test_above_the_target_it_falls_to_what_the_product_carries() -> None:
     assert _next(_loop(100, 3.0), 0.96, _flow(100)).trusted == 50, "by half at most"
 
 
-def test_a_load_that_still_rises_is_waited_for() -> None:
-    assert _next(_loop(100, 0.1), 0.3, _flow(100)).trusted == 100
-
-
 def test_what_is_seen_well_bounds_what_was_trusted_untried() -> None:
     loop = _loop(1_000, 0.2)
     assert _next(loop, 0.16, _flow(50)).trusted == pytest.approx(250)
