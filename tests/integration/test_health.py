@@ -215,11 +215,11 @@ def test_it_can_be_ignored_until_a_time(launch: datetime) -> None:
     db.session.execute(update(Gate).values(health_ignored_until=launch + HOUR))
     db.session.commit()
     assert _tick(launch + SECOND).admitted == 1
-    shown = gate.show(now=launch + SECOND).health
-    assert (shown.held, shown.factor) == ("", 1.0)
-    assert shown.ignored_until == (launch + HOUR).isoformat()
+    shown = gate.show(now=launch + SECOND)
+    assert (shown.health.held, shown.health.factor) == ("", 1.0)
+    assert shown.health_ignored_until == (launch + HOUR).isoformat()
     assert _tick(launch + HOUR).limit == "health"
-    assert gate.show(now=launch + HOUR).health.ignored_until is None
+    assert gate.show(now=launch + HOUR).health_ignored_until is None
 
 
 def test_a_wave_by_hand_isnt_bound_and_its_answer_tells(runner: Operator, launch: datetime) -> None:

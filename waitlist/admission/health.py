@@ -87,7 +87,6 @@ class Shown:
     age_seconds: float | None
     held: str  # the word for why the ticks admit nobody, if they don't
     why: str
-    ignored_until: str | None
     factor: float
     trusted: float | None  # completions an hour
     arrivals: int  # of the last hour
@@ -160,7 +159,6 @@ def shown(gate: Gate, *, now: datetime) -> Shown:
     """The product's health, what it makes of the rate, and who is expected."""
     standing, known = read(), noshows.known()
     signal, word = standing.signal, standing.holds_ticks(gate, now=now)
-    until = gate.health_ignored_until if _is_ignored(gate, now=now) else None
     return Shown(
         source=standing.source or None,
         healthy=signal and signal.healthy,
@@ -169,7 +167,6 @@ def shown(gate: Gate, *, now: datetime) -> Shown:
         age_seconds=signal and (now - signal.at).total_seconds(),
         held=word,
         why=WHY.get(word, ""),
-        ignored_until=until.isoformat() if until else None,
         factor=standing.factor(gate, now=now),
         trusted=standing.loop and standing.loop.trusted,
         arrivals=_arrivals(now),

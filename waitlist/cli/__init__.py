@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from flask import Flask
 
-from waitlist.cli import cohort, gate, health, imports, line, noshows, person, wave
+from waitlist.cli import (
+    cohort,
+    gate,
+    health,
+    imports,
+    line,
+    noshows,
+    person,
+    switches,
+    wave,
+)
 
 
 def init_app(app: Flask) -> None:
     """Add every command to the app."""
-    for of_gate in (health.report, noshows.show):
+    for of_gate in (*switches.COMMANDS, health.report, noshows.show):
         gate.group.add_command(of_gate)
     for command in (
         gate.group,

@@ -58,8 +58,6 @@ def rows(shown: Shown) -> list[tuple[str, str]]:
     found = [("product says", said)]
     if shown.held:
         found.append(("health holds", f"{shown.held}: {shown.why}"))
-    if shown.ignored_until:
-        found.append(("health ignored", f"until {shown.ignored_until}"))
     if shown.trusted is not None:
         trusted = f"factor {shown.factor:.2f}; trusted with {shown.trusted:,.0f} an hour"
         found.append(("health makes", f"{trusted}, {shown.arrivals:,} came in the last"))
