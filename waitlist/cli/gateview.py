@@ -7,7 +7,7 @@ from datetime import datetime
 
 from waitlist.admission.gate import LIMITS, GateView
 from waitlist.admission.mails import BouncesView, MailView
-from waitlist.cli import times
+from waitlist.cli import health, times
 
 Row = tuple[str, object]
 
@@ -28,6 +28,7 @@ def rows(view: GateView) -> list[Row]:
         *((f"notice ({language})", text) for language, text in view.notices.items()),
         ("referral", "on" if view.referral else "off"),
         ("product's health", _health(view)),
+        *health.rows(view.health),
         ("last tick", _at(view.ticked_at)),
         ("version", view.version),
     ]
@@ -41,6 +42,8 @@ def unusual(view: GateView) -> Iterator[str]:
         yield f"Mail is held: {', '.join(view.mail.held)}. All other mail goes on."
     if view.bounces.state != "well":
         yield f"Invitations come back: {_bounces(view.bounces)}."
+    if view.health.held:
+        yield f"The product's health lets nobody in by ticks: {view.health.why}."
     if view.health_ignored_until:
         yield f"The product's health is {_health(view)}."
     for language, text in view.notices.items():
