@@ -23,11 +23,10 @@ class Claim:
 
 
 class Shares(NamedTuple):
-    """How many each cohort gets, its credit for the next sharing, and whose turn each seat is."""
+    """How many each cohort gets, and the credit that it takes to the next sharing."""
 
     people: dict[int, int]
     credit: dict[int, float]
-    turns: list[int]
 
 
 def shares(budget: int, claims: Mapping[int, Claim]) -> Shares:
@@ -35,19 +34,14 @@ def shares(budget: int, claims: Mapping[int, Claim]) -> Shares:
 
     Smooth weighted round-robin (nginx, 2012): each seat credits every claimant its weight's
     share and goes to the one with most credit. The credit carried over keeps the shares
-    right, and nobody starved, when a budget is a single seat; so sharing a budget in parts, one
-    after the other, gives everybody the same turns as sharing it at once.
+    right, and nobody starved, when a budget is a single seat.
     """
     people = dict.fromkeys(claims, 0)
     credit = {name: claim.credit for name, claim in claims.items()}
-    turns: list[int] = []
-    while (left := budget - len(turns)) > 0:
+    while (left := budget - sum(people.values())) > 0:
         able = [name for name, claim in claims.items() if people[name] < claim.most]
         if len(able) < 2:  # whoever is alone gets all the rest, and no credit moves
-            for name in able:
-                rest = min(left, claims[name].most - people[name])
-                people[name] += rest
-                turns += [name] * rest
+            people |= {name: min(people[name] + left, claims[name].most) for name in able}
             break
         total = sum(claims[name].weight for name in able)
         for name in able:
@@ -55,5 +49,4 @@ def shares(budget: int, claims: Mapping[int, Claim]) -> Shares:
         winner = max(able, key=lambda name: credit[name])
         credit[winner] -= 1
         people[winner] += 1
-        turns.append(winner)
-    return Shares(people, credit, turns)
+    return Shares(people, credit)
