@@ -192,6 +192,7 @@ def _settings(instance: Path, database_url: str, redis_url: str, *, port: int) -
         mail_bounces_stop=5.0,
         confirm_within=timedelta(hours=48),
         invite_within=timedelta(hours=72),
+        wave_undo=timedelta(),  # so that mails go at once; the tests of recalling set it
         proxy_hops=0,
         joins_a_minute=600,
         web_processes=2,

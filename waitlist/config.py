@@ -55,6 +55,7 @@ class Settings:
     web_threads: int
     confirm_within: timedelta
     invite_within: timedelta
+    wave_undo: timedelta
 
     @property
     def host(self) -> str:
@@ -133,6 +134,9 @@ def _read(values: Mapping[str, str], instance: Path) -> Settings:
         ),
         invite_within=timedelta(
             hours=env.int("INVITE_WITHIN", 72, validate=validate.Range(1, 24 * 90))
+        ),
+        wave_undo=timedelta(
+            seconds=env.int("WAVE_UNDO", 60, validate=validate.Range(0, 24 * 3_600))
         ),
     )
 

@@ -24,7 +24,7 @@ from sqlalchemy import Select, select, update
 from tests import people, tables
 from tests.servers import SmtpSink
 from waitlist import delivery, links, projection
-from waitlist.admission import gate, waves
+from waitlist.admission import gate, rounds, waves
 from waitlist.extensions import db
 from waitlist.models import Cohort, Entry, Gate, Invitation
 from waitlist.onboarding import completion, invitations, passwords
@@ -32,7 +32,7 @@ from waitlist.signup import leaving
 
 T = TypeVar("T")
 FOREVER = datetime.max.replace(tzinfo=UTC)
-KEPT = ("cohorts", "gate", "arrival_counter", "alembic_version")
+KEPT = ("cohorts", "gate", "mail_pace", "health", "no_shows", "arrival_counter", "alembic_version")
 QUICK = settings(
     max_examples=15,
     stateful_step_count=20,
@@ -157,7 +157,7 @@ class Launch(RuleBasedStateMachine):
     def teardown(self) -> None:
         db.session.rollback()
 
-    def _admitted(self, outcome: waves.Outcome) -> None:
+    def _admitted(self, outcome: rounds.Outcome) -> None:
         db.session.rollback()
         used, capacity = db.session.execute(select(Gate.seats_used, Gate.capacity)).one()
         db.session.rollback()

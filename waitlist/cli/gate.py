@@ -87,7 +87,7 @@ def history(moment: str | None, as_json: bool) -> None:
     """Show every change, the newest first; or the settings of any past moment."""
     with reading():
         if moment is not None:
-            _show_settings(past.settings_at(_moment(moment)), as_json)
+            _show_settings(past.settings_at(terminal.moment(moment)), as_json)
             return
         changes = past.changes()
     if as_json:
@@ -174,14 +174,6 @@ def _said(change: past.GateChange) -> str:
     return ", ".join(
         f"{name} {change.before.get(name)} → {value}" for name, value in change.after.items()
     )
-
-
-def _moment(words: str) -> datetime:
-    try:
-        at = datetime.fromisoformat(words)
-    except ValueError as error:
-        raise ValueRefused(f"a time is such as 2027-02-21T15:00Z, not {words!r}") from error
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _change(
