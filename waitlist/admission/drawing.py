@@ -37,12 +37,14 @@ class Able(NamedTuple):
 class Drawing(NamedTuple):
     """Whom a wave may take, by cohort; of named people also whose turn it is, by cohort.
 
-    `next_at` is when others may be taken too, whose hours aren't now.
+    `next_at` is when others may be taken too, whose hours aren't now. Of a list that is cut
+    others may follow, of other cohorts.
     """
 
     cohorts: dict[int, Drawn]
     turns: list[int] | None = None
     next_at: datetime | None = None
+    is_cut: bool = False
 
     @property
     def waiting(self) -> dict[int, int]:
@@ -86,7 +88,8 @@ def draw_named(wave_id: int, most: int, *, now: datetime, at_any_hour: bool) -> 
     for id_, (name, line) in found.lines.items():
         heads = [Head(entry_id, rank) for cohort_id, entry_id, rank in rows if cohort_id == id_]
         drawn[id_] = Drawn(name, line, heads, len(heads))
-    return Drawing(drawn, [cohort_id for cohort_id, _, _ in rows], found.next_at)
+    turns = [cohort_id for cohort_id, _, _ in rows]
+    return Drawing(drawn, turns, found.next_at, is_cut=len(rows) == most)
 
 
 def _able(found: Iterable[Cohort], *, now: datetime, at_any_hour: bool) -> Able:

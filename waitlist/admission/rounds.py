@@ -178,7 +178,8 @@ def _round(
     db.session.commit()
     failpoint("admission.committed")
     filled = len(turns.order) == wanted
-    outcome.more = len(came) < len(turns.order) or (filled and wanted < budget.people)
+    follow = wanted < budget.people if filled else bool(came) and drawing.is_cut
+    outcome.more = len(came) < len(turns.order) or follow
     return taken
 
 
