@@ -147,7 +147,7 @@ def test_a_wave_that_finds_no_cohort_open_or_its_quota_used_up_waits(
     assert _wave(of_all).note == f"waits: {plans.WHY['closed']}"
 
 
-def test_a_planned_wave_keeps_to_the_hours_of_its_cohort_and_one_at_once_by_name_doesnt(
+def test_a_planned_wave_keeps_to_the_hours_of_its_cohort_and_one_at_once_doesnt(
     app: Flask, now: datetime
 ) -> None:
     """The tests' clock shows 12:00 UTC, which is 07:00 in New York."""

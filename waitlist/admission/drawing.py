@@ -66,7 +66,10 @@ def draw(
 
 
 def able(cohort: str | None, *, now: datetime, at_any_hour: bool = False) -> Able:
-    """The named cohort, open or not, or all open ones; within their hours, unless at any."""
+    """The named cohort, open or not, or all open ones.
+
+    Within their hours, but for an operator who admits at once and knows what time it is.
+    """
     with reading():
         found = [cohorts.find(cohort)] if cohort else [c for c in cohorts.every() if c.is_open(now)]
         return _able(found, now=now, at_any_hour=at_any_hour)

@@ -34,7 +34,7 @@ WHY = {
     **LIMITS,
     "bounces": "too many invitations bounce",
     "quota": "the quota of its cohorts is used up",
-    "hours": "it isn't within the hours of its cohorts",
+    "hours": "those whom it could take wait for the hours of their cohort",
     "closed": "no cohort is open",
     "nobody": "nobody else waits whom it could take",
 }
@@ -116,8 +116,7 @@ class ByHand:
 
     def draw(self, run_id: str, *, now: datetime) -> Drawing:
         """The next of its list, of its cohort, or of all open ones."""
-        most, is_named = rounds.ROUND, self.by_list or self.cohort is not None
-        at_any_hour = self.at_once and is_named
+        most, at_any_hour = rounds.ROUND, self.at_once
         if self.by_list:
             return draw_named(self.wave_id, most, now=now, at_any_hour=at_any_hour)
         return draw(self.cohort, most, run_id, now=now, at_any_hour=at_any_hour)

@@ -105,9 +105,9 @@ def of_named(entry_ids: Sequence[int], *, now: datetime, when: When = AT_ONCE) -
 
 def _begin(cohort: str | None, when: When, *, now: datetime) -> tuple[datetime, Able]:
     """When the wave would find somebody to draw from, and from whom: it waits for their hours."""
-    at, at_any_hour = when.starts_at or now, when.is_at_once and cohort is not None
-    found = able(cohort, now=at, at_any_hour=at_any_hour)
-    if found.lines or found.next_at is None or when.is_at_once:
+    at = when.starts_at or now
+    found = able(cohort, now=at, at_any_hour=when.is_at_once)
+    if found.lines or found.next_at is None:
         return at, found
     return found.next_at, able(cohort, now=found.next_at)
 

@@ -11,7 +11,7 @@ import click
 from waitlist.admission import plans
 from waitlist.admission.named import Unable
 from waitlist.admission.preview import Foreseen, Preview
-from waitlist.cli import terminal
+from waitlist.cli import terminal, times
 
 
 def show(found: Preview, unable: Sequence[Unable], as_json: bool) -> None:
@@ -69,7 +69,9 @@ def _show_costs(found: Preview) -> None:
     rows.append(("mails within 15 minutes", f"{mail.before:,}", f"{mail.after:,}", None))
     terminal.show_table(("", "before", "after", "of"), rows)
     if mail.first and mail.last:
-        click.echo(f"\nThe mails would be out from {mail.first:%F %T}Z to {mail.last:%F %T}Z.")
+        click.echo(
+            f"\nThe mails would be out from {times.shown(mail.first)} to {times.shown(mail.last)}."
+        )
     elif found.people:
         click.echo("\nThe mails would wait: invitations are held, or too many bounce.")
 

@@ -9,7 +9,7 @@ import click
 
 from waitlist.admission import gate, noshows
 from waitlist.admission import history as past
-from waitlist.cli import terminal
+from waitlist.cli import terminal, times
 from waitlist.errors import ValueRefused
 from waitlist.extensions import reading
 
@@ -43,7 +43,7 @@ def show(as_json: bool) -> None:
             ("admission rate", f"{view.rate:,} an hour"),
             ("waiting", f"{view.waiting:,} ({view.waiting_open:,} in open cohorts)"),
             ("limited by", f"{view.limit}: {gate.LIMITS[view.limit]}"),
-            ("last tick", view.ticked_at),
+            ("last tick", view.ticked_at and times.shown(datetime.fromisoformat(view.ticked_at))),
             ("version", view.version),
         ],
     )
@@ -78,22 +78,20 @@ def set_(
 
 
 @group.command()
-@click.option(
-    "--at", "moment", help="Only tell what was set at this time, such as 2027-02-21T15:00Z."
-)
+@click.option("--at", "moment", help=f"Only tell what was set at this time, {times.FORM}.")
 @terminal.as_json
 @terminal.refusing
 def history(moment: str | None, as_json: bool) -> None:
     """Show every change, the newest first; or the settings of any past moment."""
     with reading():
         if moment is not None:
-            _show_settings(past.settings_at(terminal.moment(moment)), as_json)
+            _show_settings(past.settings_at(times.read(moment)), as_json)
             return
         changes = past.changes()
     if as_json:
         terminal.show_json([change.as_json() for change in changes])
         return
-    rows = [(c.version, f"{c.at:%Y-%m-%d %H:%M:%S}Z", c.actor, _said(c), c.reason) for c in changes]
+    rows = [(c.version, times.shown(c.at), c.actor, _said(c), c.reason) for c in changes]
     terminal.show_table(("version", "at", "who", "what", "why"), rows)
 
 

@@ -7,7 +7,6 @@ import getpass
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import click
@@ -15,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from waitlist.errors import ValueRefused, WaitlistError
+from waitlist.errors import WaitlistError
 from waitlist.extensions import db
 
 P = ParamSpec("P")
@@ -47,15 +46,6 @@ def refusing(command: Callable[P, R]) -> Callable[P, R]:
             )
 
     return guarded
-
-
-def moment(words: str) -> datetime:
-    """The time that these name in ISO 8601, of UTC unless they say else; `ValueRefused`."""
-    try:
-        at = datetime.fromisoformat(words)
-    except ValueError as error:
-        raise ValueRefused(f"a time is such as 2027-02-21T15:00Z, not {words!r}") from error
-    return at.replace(tzinfo=at.tzinfo or UTC)
 
 
 def refuse(sentence: str) -> NoReturn:

@@ -15,7 +15,7 @@ from waitlist.admission.named import Unable
 from waitlist.admission.plans import When
 from waitlist.admission.progress import WaveView
 from waitlist.admission.rounds import Outcome
-from waitlist.cli import dry_run, terminal
+from waitlist.cli import dry_run, terminal, times
 from waitlist.errors import ValueRefused
 from waitlist.extensions import reading, settings
 
@@ -29,7 +29,7 @@ def planned(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--dry-run", "only_say", is_flag=True, help="Only say what would happen."),
         click.option("--over", help="Spread it over a while: 30m, 2h, 1d."),
-        click.option("--at", "starts_at", help="Begin then, such as 2027-02-21T15:00Z (UTC)."),
+        click.option("--at", "starts_at", help=f"Begin then, {times.FORM}."),
     ):
         command = option(command)
     return command
@@ -182,7 +182,7 @@ def recall_command(wave_id: int, revoke: bool, reason: str, as_json: bool) -> No
 
 
 def _when(starts_at: str | None, over: str | None) -> When:
-    at = None if starts_at is None else terminal.moment(starts_at)
+    at = None if starts_at is None else times.read(starts_at)
     return When(at, None if over is None else _while(over))
 
 
@@ -219,7 +219,7 @@ def _say(outcome: Outcome, unable: list[Unable], as_json: bool) -> None:
     if outcome.admitted < wave.asked:
         click.echo(f"Not all {wave.asked:,}: {wave.note or plans.WHY.get(outcome.limit, '')}.")
     if wave.mails_from is not None:
-        click.echo(f"Wave {wave.id}: its mails go from {wave.mails_from:%H:%M:%S}Z on.")
+        click.echo(f"Wave {wave.id}: its mails go from {times.shown(wave.mails_from)} on.")
         seconds = int(settings().wave_undo.total_seconds())
         click.echo(f"To take it back within {seconds} s: flask wave recall {wave.id}")
 
@@ -228,7 +228,7 @@ def _say_plan(wave: WaveView) -> None:
     over = f", spread over {_words(wave.over_seconds)}" if wave.over_seconds else ""
     click.echo(
         f"Wave {wave.id} is planned: {wave.asked:,} people ({_whom(wave)}) "
-        f"from {_at(wave.starts_at)} on{over}."
+        f"from {times.shown(wave.starts_at)} on{over}."
     )
     click.echo(f"See it: flask wave show {wave.id}. Stop it: flask wave halt {wave.id}")
 
@@ -255,16 +255,12 @@ def _as_json(outcome: Outcome, wave: WaveView, unable: list[Unable]) -> dict[str
 def _row(wave: WaveView) -> tuple[Any, ...]:
     over = _words(wave.over_seconds) if wave.over_seconds else None
     asked, admitted = f"{wave.asked:,}", f"{wave.admitted:,}"
-    start = _at(wave.starts_at)
+    start = times.shown(wave.starts_at)
     return (wave.id, wave.state, _whom(wave), asked, admitted, start, over, wave.actor, wave.note)
 
 
 def _whom(wave: WaveView) -> str:
     return "a list" if wave.by_list else wave.cohort or "all open cohorts"
-
-
-def _at(moment: datetime | None) -> str | None:
-    return None if moment is None else f"{moment:%F %T}Z"
 
 
 def _words(seconds: int) -> str:
