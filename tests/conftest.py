@@ -193,6 +193,7 @@ def _settings(instance: Path, database_url: str, redis_url: str, *, port: int) -
         mail_bounces_stop=5.0,
         confirm_within=timedelta(hours=48),
         invite_within=timedelta(hours=72),
+        wave_undo=timedelta(),  # so that mails go at once; the tests of recalling set it
         proxy_hops=0,
         country_header=None,
         timezone=ZoneInfo("UTC"),

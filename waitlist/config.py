@@ -66,6 +66,7 @@ class Settings:
     health_stale: timedelta
     health_load: float
     health_p95_ms: float | None
+    wave_undo: timedelta
 
     @property
     def host(self) -> str:
@@ -154,6 +155,9 @@ def _read(values: Mapping[str, str], instance: Path) -> Settings:
         health_stale=stale,
         health_load=env.float("HEALTH_LOAD", 0.8, validate=validate.Range(0.1, 0.95)),
         health_p95_ms=env.float("HEALTH_P95_MS", None, validate=validate.Range(min=1)),
+        wave_undo=timedelta(
+            seconds=env.int("WAVE_UNDO", 60, validate=validate.Range(0, 24 * 3_600))
+        ),
     )
 
 

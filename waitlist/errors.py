@@ -100,3 +100,7 @@ class VersionStale(WaitlistError):
 
 class PersonUnknown(WaitlistError):
     """Nobody is known by that address."""
+
+
+class WaveUnknown(WaitlistError):
+    """There is no wave of that id: list those there are."""
