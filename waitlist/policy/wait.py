@@ -1,10 +1,67 @@
-"""The wait as people see it."""
+"""The wait as people see it: a number that is rounded, and a range of time.
+
+The middle is what the numbers of now foretell (`forecast`), the range around it what was learned
+from those who were told one before (`calibration`). Both count only the time in which the cohort
+is open: until its date, and at night, a line stands still for sure.
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+from waitlist.policy.calibration import PRIOR, Spread
+from waitlist.policy.forecast import Contender, Course, Gate, OpenTime, course
 
 EXACT_BELOW = 100  # positions that are shown as they are
+
+
+class Range(NamedTuple):
+    """Seconds from now: one in ten waits less than `low`, half `middle`, one in ten over `high`.
+
+    `foretold` is what the numbers alone say, in seconds of open time; the spread is learned by it.
+    """
+
+    low: float
+    middle: float
+    high: float
+    foretold: float
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is known of a cohort's future at a moment: by it every estimate of it is made."""
+
+    gate: Gate
+    own: Contender
+    others: tuple[Contender, ...] = ()
+    spread: Spread = field(default=PRIOR)
+
+    @cached_property
+    def course(self) -> Course | None:
+        """How its line will move; None where nobody is to be let in."""
+        return course(self.gate, self.own, self.others)
+
+    @cached_property
+    def open_time(self) -> OpenTime:
+        """The time in which the cohort is open."""
+        return OpenTime(self.own.spans)
+
+
+def estimate(ahead: int, outlook: Outlook) -> Range | None:
+    """How long somebody with so many people ahead will wait; None where nobody can say.
+
+    That is: paused, at a rate of 0, closed without a date, or where the seats that are free and
+    those that are expected back are too few.
+    """
+    at = outlook.course and outlook.course.when(ahead + 1)
+    if at is None:
+        return None
+    foretold = outlook.open_time.until(at)
+    low, middle, high = map(outlook.open_time.after, outlook.spread.around(foretold))
+    return Range(low, middle, high, foretold)
 
 
 def shown_position(position: int) -> int:
