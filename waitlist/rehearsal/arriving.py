@@ -33,8 +33,6 @@ def _an_hour(one: Arrivals, hours: Floats) -> Floats:
 
 
 def _recorded(one: Recorded, hours: Floats) -> Floats:
-    begins = np.array([at / HOUR for at, _ in one.counts])
-    pace = np.array([people for _, people in one.counts]) / (one.every / HOUR)
-    which = np.searchsorted(begins, hours, side="right") - 1
-    here = (which >= 0) & (hours < begins[which] + one.every / HOUR)
-    return np.where(here, pace[which], 0.0)
+    which = np.floor((hours - one.since / HOUR) / (one.every / HOUR)).astype(np.int64)
+    here = (which >= 0) & (which < len(one.people))
+    return np.where(here, np.array(one.people)[which * here] / (one.every / HOUR), 0.0)

@@ -19,6 +19,7 @@ class Kind(NamedTuple):
 
 
 MOST_PEOPLE = 100_000_000
+MOST_STEPS = 100_000
 Share = Annotated[float, Kind("a share from 0 to 1", most=1)]
 Count = Annotated[int, Kind(f"a whole number from 0 to {MOST_PEOPLE:,}", most=MOST_PEOPLE)]
 Positive = Annotated[int, Kind(f"a whole number from 1 to {MOST_PEOPLE:,}", 1, MOST_PEOPLE)]
@@ -66,10 +67,11 @@ class Surge:
 
 @dataclass(frozen=True)
 class Recorded:
-    """Arrivals as they were: how many joined, from each of these times to the next."""
+    """Arrivals as they were: how many joined in each such span of time, one after the other."""
 
-    counts: tuple[tuple[timedelta, int], ...]
-    every: timedelta
+    people: tuple[Count, ...]
+    every: Span
+    since: Duration = timedelta()
     cohort: str = "general"
 
 
