@@ -13,7 +13,7 @@ from datetime import timedelta
 from waitlist.policy import pace, sharing
 from waitlist.policy.pace import Budget
 from waitlist.policy.sharing import Claim
-from waitlist.rehearsal.scenario import Gate, Mail, Scenario
+from waitlist.rehearsal.scenario import Gate, Scenario
 
 
 @dataclass
@@ -40,7 +40,6 @@ class Controls:
     rate: int
     paused: bool
     cohorts: list[CohortRow]
-    mail: Mail
     seats_used: int = 0
     allowance: float = 0.0
     factor: float = 1.0
@@ -58,13 +57,12 @@ class Controls:
             gate.rate,
             gate.paused,
             [CohortRow(cohort.weight, cohort.quota) for cohort in scenario.cohorts],
-            scenario.mail,
             ticks=ticks,
             seconds=scenario.step.total_seconds() / ticks,
         )
 
-    def tick(self, waiting: Mapping[int, int], mails_queued: int) -> dict[int, int]:
-        """How many of each open cohort come in at this tick."""
+    def tick(self, waiting: Mapping[int, int], mails: int) -> dict[int, int]:
+        """How many of each open cohort come in at this tick, if so many mails can still go soon."""
         if not self.paused and self.seats_used < self.capacity:
             elapsed = timedelta(seconds=self.seconds)
             self.allowance = pace.accrue(self.allowance, self.rate, elapsed)
@@ -72,7 +70,7 @@ class Controls:
             paused=self.paused,
             bounds={
                 "capacity": self.capacity - self.seats_used,
-                "mail": pace.mail_budget(self.mail.an_hour, mails_queued),
+                "mail": mails,
                 "rate": pace.allowed(self.allowance),
             },
         )

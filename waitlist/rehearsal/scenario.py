@@ -123,11 +123,16 @@ class Silence:
 
 @dataclass(frozen=True)
 class Mail:
-    """How fast mail goes, how long it is under way, and how much of it is refused for good."""
+    """How much mail may go, how long it is under way, and how much of it is refused."""
 
-    an_hour: Positive = 100_000
+    a_minute: Positive = 1_667
+    a_day: Positive | None = None
+    warm_up: tuple[Positive, ...] = ()
     delay: Duration = timedelta(seconds=20)
-    bounces: Share = 0.0
+    bounces: Share = 0.0  # refused for good
+    refused: Share = 0.0  # for now: these invitations go again
+    slow_at: Share = 0.05
+    stop_at: Share = 0.10
     silences: tuple[Silence, ...] = ()
 
 
