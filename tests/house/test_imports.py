@@ -17,7 +17,7 @@ FLOORS: dict[str, int] = {
         [
             ["errors", "failpoints", "prepared", "together"],
             ["config", "members", "policy", "tokens"],
-            ["extensions", "line", "log"],
+            ["extensions", "line", "log", "rehearsal"],
             ["limits", "models", "rows", "wake"],
             ["crowds", "notes", "standing"],
             ["arrivals", "audit", "links", "mailer", "outbox", "projection"],
@@ -39,6 +39,7 @@ FORBIDDEN = {
     "errors": ("flask", "redis", "sqlalchemy", "waitlist"),
     "policy": ("flask", "redis", "sqlalchemy", "rq"),
     "tokens": ("flask", "redis", "sqlalchemy", "rq"),
+    "rehearsal": ("flask", "redis", "sqlalchemy", "rq", "waitlist.config", "waitlist.tokens"),
     "line": ("flask", "sqlalchemy", "rq", "waitlist.extensions", "waitlist.models"),
     "models": ("flask", "redis", "rq"),
     "outbox": ("flask", "redis", "rq"),

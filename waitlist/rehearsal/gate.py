@@ -1,0 +1,103 @@
+"""The gate of a rehearsal: what an operator has set, and what each tick may admit.
+
+Every decision is one of `waitlist.policy`; here is only what they are told.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from waitlist.policy import pace, sharing
+from waitlist.policy.pace import Budget
+from waitlist.policy.sharing import Claim
+from waitlist.rehearsal.scenario import Gate, Mail, Scenario
+
+
+@dataclass
+class CohortRow:
+    """What the gate knows of a cohort."""
+
+    weight: int
+    quota: int | None
+    open: bool = False
+    seats_used: int = 0
+    credit: float = 0.0
+
+    def claim(self, waiting: int) -> Claim:
+        """What it brings to the sharing of a budget."""
+        room = None if self.quota is None else self.quota - self.seats_used
+        return Claim(self.weight, waiting, self.credit, room)
+
+
+@dataclass
+class Controls:
+    """The gate's row, and the cohorts'."""
+
+    capacity: int
+    rate: int
+    paused: bool
+    cohorts: list[CohortRow]
+    mail: Mail
+    seats_used: int = 0
+    allowance: float = 0.0
+    factor: float = 1.0
+    ticks: int = 1
+    seconds: float = 1.0
+    limit: str = "nobody"
+
+    @classmethod
+    def of(cls, scenario: Scenario) -> Controls:
+        """The gate as the launch starts; it ticks so often that no allowance is lost."""
+        gate: Gate = scenario.gate
+        ticks = max(1, math.ceil(scenario.step / pace.ALLOWANCE_CAP))
+        return cls(
+            gate.capacity,
+            gate.rate,
+            gate.paused,
+            [CohortRow(cohort.weight, cohort.quota) for cohort in scenario.cohorts],
+            scenario.mail,
+            ticks=ticks,
+            seconds=scenario.step.total_seconds() / ticks,
+        )
+
+    def tick(self, waiting: Mapping[int, int], mails_queued: int) -> dict[int, int]:
+        """How many of each open cohort come in at this tick."""
+        if not self.paused and self.seats_used < self.capacity:
+            elapsed = timedelta(seconds=self.seconds)
+            self.allowance = pace.accrue(self.allowance, self.rate, elapsed)
+        budget = pace.tick_budget(
+            paused=self.paused,
+            bounds={
+                "capacity": self.capacity - self.seats_used,
+                "mail": pace.mail_budget(self.mail.an_hour, mails_queued),
+                "rate": pace.allowed(self.allowance),
+            },
+        )
+        people = self._share(budget, waiting)
+        self.allowance = max(0.0, self.allowance - sum(people.values()))
+        return people
+
+    def wave(self, asked: int, waiting: Mapping[int, int]) -> dict[int, int]:
+        """How many of each of these cohorts come in by an operator's wave."""
+        free = self.capacity - self.seats_used
+        return self._share(pace.wave_budget(paused=self.paused, asked=asked, free=free), waiting)
+
+    def give_back(self, cohort: int, seats: int) -> None:
+        """So many seats of a cohort are free again."""
+        self.seats_used -= seats
+        self.cohorts[cohort].seats_used -= seats
+
+    def _share(self, budget: Budget, waiting: Mapping[int, int]) -> dict[int, int]:
+        self.limit = budget.limit if any(waiting.values()) or not budget.people else "nobody"
+        if not budget.people:
+            return {}
+        claims = {key: self.cohorts[key].claim(people) for key, people in waiting.items()}
+        shares = sharing.shares(budget.people, claims)
+        for key, people in shares.people.items():
+            self.cohorts[key].credit = shares.credit[key]
+            self.cohorts[key].seats_used += people
+        self.seats_used += sum(shares.people.values())
+        return shares.people

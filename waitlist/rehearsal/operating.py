@@ -1,0 +1,66 @@
+"""What happens to the gate at its time: openings, and what the operator does."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from datetime import timedelta
+
+from waitlist.rehearsal.gate import Controls
+from waitlist.rehearsal.scenario import Action, Scenario
+
+
+@dataclass
+class Wave:
+    """A wave by hand, and how far it is. `cohort` None: of all that are open."""
+
+    asked: int
+    cohort: int | None
+    begins: timedelta
+    over: timedelta | None
+    admitted: int = 0
+
+    def due(self, at: timedelta) -> int:
+        """How many more should have come in by now."""
+        part = 1.0 if self.over is None else min(1.0, (at - self.begins) / self.over)
+        return int(self.asked * part) - self.admitted
+
+
+class Operating:
+    """The operator of a rehearsal."""
+
+    def __init__(self, scenario: Scenario, gate: Controls) -> None:
+        self.gate = gate
+        self.names = [cohort.name for cohort in scenario.cohorts]
+        self.opens = [cohort.opens for cohort in scenario.cohorts]
+        self.actions = deque(sorted(scenario.operator, key=lambda action: action.at))
+        self.waves: list[Wave] = []
+        self.joining = "open"
+        self.changed_at: list[float] = []
+
+    def act(self, at: timedelta) -> None:
+        """Do what is due."""
+        while self.actions and self.actions[0].at <= at:
+            self._do(self.actions.popleft(), at)
+        for cohort, opens in enumerate(self.opens):
+            self.gate.cohorts[cohort].open = opens is not None and opens <= at
+
+    def _do(self, action: Action, at: timedelta) -> None:
+        if action.capacity is not None:
+            self.gate.capacity = action.capacity
+        if action.rate is not None:
+            self.gate.rate = action.rate
+        if action.joining is not None:
+            self.joining = action.joining
+        if action.wave is not None:
+            cohort = None if action.cohort is None else self.names.index(action.cohort)
+            self.waves.append(Wave(action.wave, cohort, at, action.over))
+        match action.do:
+            case "pause" | "resume":
+                self.gate.paused = action.do == "pause"
+            case "open" | "close":
+                cohort = self.names.index(action.cohort or "general")
+                self.opens[cohort] = at if action.do == "open" else None
+            case "halt":
+                self.waves.clear()
+        self.changed_at.append(at.total_seconds())
