@@ -20,8 +20,10 @@ HOUR = 3600.0
 SOON = HOUR / 2  # for so long the pace of now is believed in, then that of the last hours
 HORIZON = 400 * 24 * HOUR  # nobody is told of a wait that is longer
 SHORTEST = 1.0  # seconds of a step, at least
+FINELY = 96 * HOUR  # seats that come back are told by the hour for so long, then by six
 ALWAYS = ((0.0, math.inf),)
 FEW = 1e-6
+LEAST = 0.1  # seats: fewer aren't waited for
 
 Seats = tuple[float, ...]  # how many are expected in each of the coming hours
 Span = tuple[float, float]
@@ -122,7 +124,7 @@ class _Flow:
     def steps(self) -> Iterator[tuple[float, float]]:
         """The end of each step, and how many of the own cohort's line will be through by then."""
         passed = 0.0
-        while self._at < HORIZON and passed < self._enough:
+        while self._at < HORIZON and passed < self._enough and self._anything_left():
             flows = self._flows()
             end = self._end(flows)
             middle = (self._at + end) / 2
@@ -130,6 +132,11 @@ class _Flow:
             passed += weight * flows[0] * (end - self._at)
             self._advance(flows, end)
             yield end, passed
+
+    def _anything_left(self) -> bool:
+        """Whether there is a seat, or one can still be expected to come back."""
+        hour = int(self._at / HOUR)
+        return self._free >= 1 or any(sum(hours[hour:]) >= LEAST for hours in self._back)
 
     def _flows(self) -> list[float]:
         """People a second of each cohort, from now on."""
@@ -154,9 +161,9 @@ class _Flow:
         return nth >= 0 and self._at < one.spans[nth][1]
 
     def _coming_back(self, n: int) -> float:
-        """Seats a second that come back to a cohort in this hour."""
-        hour = int(self._at / HOUR)
-        return self._back[n][hour] / HOUR if hour < len(self._back[n]) else 0.0
+        """Seats a second that come back to a cohort until the end of this hour or six."""
+        so_long = self._to_next_hours()
+        return _between(self._back[n], self._at, self._at + so_long) / so_long
 
     def _end(self, flows: Sequence[float]) -> float:
         """When a flow changes: a line is empty, a quota or the seats are used, a cohort opens."""
@@ -167,16 +174,17 @@ class _Flow:
         if total > 0 and self._free >= 1:
             ends.append(self._free / total)
         elif self._free < 1:
-            ends.append(self._to_next_hour())
+            ends.append(self._to_next_hours())
         for n, flow in enumerate(flows):
             if flow > 0:
                 ends.append(self._waiting[n] / flow)
-                ends.append(self._room[n] / flow if self._room[n] >= 1 else self._to_next_hour())
+                ends.append(self._room[n] / flow if self._room[n] >= 1 else self._to_next_hours())
             ends.append(self._to_edge(self._all[n]))
         return self._at + max(SHORTEST, min(ends))
 
-    def _to_next_hour(self) -> float:
-        return (int(self._at / HOUR) + 1) * HOUR - self._at
+    def _to_next_hours(self) -> float:
+        width = HOUR if self._at < FINELY else 6 * HOUR
+        return (int(self._at / width) + 1) * width - self._at
 
     def _to_edge(self, one: Contender) -> float:
         nth = max(0, bisect_right(one.spans, (self._at, math.inf)) - 1)

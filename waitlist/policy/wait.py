@@ -56,7 +56,7 @@ def estimate(ahead: int, outlook: Outlook) -> Range | None:
     That is: paused, at a rate of 0, closed without a date, or where the seats that are free and
     those that are expected back are too few.
     """
-    at = outlook.course and outlook.course.when(ahead + 1)
+    at = outlook.course.when(ahead + 1) if outlook.course else None
     if at is None:
         return None
     foretold = outlook.open_time.until(at)
