@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from waitlist.rehearsal import Played, play
 from waitlist.rehearsal.reading import find
 from waitlist.rehearsal.summary import summary
 
+HALF_AN_HOUR = 0.5
+PNG = click.Path(path_type=Path, dir_okay=False)
 PICTURES = ROOT / "build" / "rehearsals"
 
 
@@ -20,7 +23,7 @@ PICTURES = ROOT / "build" / "rehearsals"
 @click.argument("scenario")
 @click.option("--compare", "other", metavar="SCENARIO", help="Play this one too, beside it.")
 @click.option("--seed", type=click.IntRange(0), help="Another run of chance than the scenario's.")
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="The picture's file (PNG).")
+@click.option("--output", type=PNG, help="The picture's file (PNG).")
 @click.option("--no-picture", is_flag=True, help="Draw nothing.")
 @terminal.as_json
 @terminal.refusing
@@ -61,3 +64,55 @@ def _show_json(figures: list[dict[str, Any]], picture: Path | None) -> None:
     first, *others = figures
     found = {**first, "picture": str(picture) if picture else None}
     terminal.show_json(found | {"compared": others[0]} if others else found)
+
+
+def _show(figures: list[dict[str, Any]]) -> None:
+    columns = ("", *(str(one["scenario"]) for one in figures))
+    rows = [(label, *(say(one) for one in figures)) for label, say in ROWS]
+    terminal.show_table(columns, rows)
+
+
+def _people(name: str) -> Callable[[dict[str, Any]], str]:
+    return lambda found: f"{found[name]:,}"
+
+
+def _hours(name: str) -> Callable[[dict[str, Any]], str | None]:
+    return lambda found: None if found[name] is None else f"{found[name]:,.1f} hours"
+
+
+def _share(name: str) -> Callable[[dict[str, Any]], str | None]:
+    return lambda found: None if found[name] is None else f"{found[name]:.0%}"
+
+
+def _seats(found: dict[str, Any]) -> str:
+    return f"{found['seats_used']:,} of {found['capacity']:,}"
+
+
+def _limits(found: dict[str, Any]) -> str:
+    hours = found["limited_hours"].items()
+    return ", ".join(f"{limit} {number:,.0f}" for limit, number in hours if number >= HALF_AN_HOUR)
+
+
+ROWS: tuple[tuple[str, Callable[[dict[str, Any]], str | None]], ...] = (
+    ("people", _people("people")),
+    ("of them imported", _people("imported")),
+    ("joined", _people("joined")),
+    ("told to try again", _people("refused")),
+    ("turned away", _people("turned_away")),
+    ("confirmed", _people("confirmed")),
+    ("invited", _people("invited")),
+    ("registered", _people("registered")),
+    ("didn't come in time", _people("no_shows")),
+    ("longest line", _people("longest_line")),
+    ("still waiting", _people("still_waiting")),
+    ("half waited at most", _hours("wait_median")),
+    ("nine in ten at most", _hours("wait_p90")),
+    ("seats used", _seats),
+    ("most seats over capacity", _people("seats_over_capacity")),
+    ("peak of the load", _share("load_peak")),
+    ("use of the capacity", _share("capacity_use")),
+    ("waits within the range told", _share("estimate_coverage")),
+    ("estimates scored", _people("estimates")),
+    ("mails", _people("mails")),
+    ("hours limited by", _limits),
+)

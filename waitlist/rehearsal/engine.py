@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 
 import numpy as np
 
@@ -12,12 +13,14 @@ from waitlist.rehearsal import arriving, delays
 from waitlist.rehearsal.arrays import Counts
 from waitlist.rehearsal.asked import Asked
 from waitlist.rehearsal.gate import Controls
-from waitlist.rehearsal.lines import Line
+from waitlist.rehearsal.learning import Learned
+from waitlist.rehearsal.lines import CAME_BACK, Line
 from waitlist.rehearsal.operating import Operating
 from waitlist.rehearsal.post import NO_COHORT, Post
 from waitlist.rehearsal.product import Serving
 from waitlist.rehearsal.record import LIMITS, Played, Watched
 from waitlist.rehearsal.scenario import DAY, Scenario
+from waitlist.rehearsal.steering import Steering
 
 IMPORT_SLOTS = 1_000  # an import's people stand in so many slots before the first
 
@@ -51,7 +54,10 @@ class Launch:
         self.pending = Asked(delays.of_confirming(scenario.confirming, scenario.step))
         self.invited = Asked(delays.of_completing(scenario.completing, scenario.step))
         self.late = Asked(delays.of_renewing(scenario.completing, scenario.step))
-        self.serving = Serving(scenario, scenario.product) if scenario.product else None
+        self.learned = Learned(scenario.completing.within, scenario.step)
+        product = scenario.product
+        self.serving = Serving(scenario, product) if product else None
+        self.steering = Steering(product) if product else None
         self._import()
 
     def play_step(self, step: int) -> None:
@@ -62,10 +68,15 @@ class Launch:
         self._confirm(step)
         self._arrive(step)
         self._leave()
+        self._steer(step)
         self._watch(step)
         self._admit(step)
         self._send(step)
         self._write_down(step)
+
+    def _now(self, step: int) -> datetime:
+        """When a step begins."""
+        return self.scenario.starts + step * self.scenario.step
 
     def _nobody(self) -> Counts:
         return np.zeros(self.cohorts, dtype=np.int64)
@@ -87,16 +98,32 @@ class Launch:
             self.late.ask(step, cohort, 0, int(expired[cohort]))
         for cohort in np.flatnonzero(back).tolist():
             self.lines[cohort].come_back(int(back[cohort]))
+        self.learned.expired += int(expired.sum())
         self.so_far["lapsed"] += expired - back
         self.series["expired"][:, step] = expired
 
     def _register(self, step: int) -> None:
-        registered = self.invited.move(step, self.rng).by_cohort(self.cohorts)
+        finished = self.invited.move(step, self.rng)
+        self.learned.note(finished)
+        registered = finished.by_cohort(self.cohorts)
         self.so_far["in"] += registered
         self.series["registered"][:, step] = registered
         self.post.others.add(NO_COHORT, 0, int(registered.sum()))
         if self.serving:
             self.serving.serve(step, int(registered.sum()))
+        if self.steering:
+            self.steering.arrive(int(registered.sum()), self._now(step))
+
+    def _steer(self, step: int) -> None:
+        """Learn each hour; and go by what the product says."""
+        open_by_age = self.learned.open_by_age(self.invited, step)
+        hour = timedelta(hours=1) // self.scenario.step
+        if step % max(1, hour) == 0:
+            self.learned.learn(open_by_age)
+        if self.serving and self.steering:
+            said = self.serving.signal(step, self.rng)
+            self.steering.steer(said, self.gate.rate, self.learned, open_by_age, self._now(step))
+            self.gate.factor, self.gate.is_held = self.steering.factor, bool(self.steering.why)
 
     def _confirm(self, step: int) -> None:
         confirmed = self.pending.move(step, self.rng)
@@ -153,7 +180,8 @@ class Launch:
 
     def _admit(self, step: int) -> None:
         """Tick through the step: first the waves by hand, then the clock's own."""
-        begins = self.scenario.starts + step * self.scenario.step
+        begins = self._now(step)
+        self.waited, self.first_time = np.zeros(self.cohorts), self._nobody()
         mails = self.post.room(begins) + self.post.invitations.owed
         for number in range(self.gate.ticks):
             seconds = step * self.seconds + number * self.gate.seconds
@@ -182,12 +210,19 @@ class Launch:
             if some:
                 self.post.invitations.add(cohort, 0, some)
                 self.series["admitted"][cohort, step] += some
-                for slot, number in self.lines[cohort].take(some, seconds):
-                    if slot >= 0:
-                        self.played.waits[step - max(0, slot - IMPORT_SLOTS)] += number
+                self._note_waits(cohort, step, self.lines[cohort].take(some, seconds))
         if people:
             over = self.gate.seats_used - self.gate.capacity
             self.played.seats_over_capacity = max(self.played.seats_over_capacity, over)
+
+    def _note_waits(self, cohort: int, step: int, taken: Iterable[tuple[int, int]]) -> None:
+        """How long those waited who come in for the first time."""
+        for slot, people in taken:
+            if slot != CAME_BACK:
+                waited = step - max(0, slot - IMPORT_SLOTS)
+                self.played.waits[waited] += people
+                self.first_time[cohort] += people
+                self.waited[cohort] += people * waited * self.seconds
 
     def _send(self, step: int) -> None:
         mail, begins = self.scenario.mail, step * self.scenario.step
@@ -208,9 +243,15 @@ class Launch:
     def _write_down(self, step: int) -> None:
         for name, people in self.so_far.items():
             self.series[name][:, step] = people
+        np.divide(
+            self.waited,
+            self.first_time,
+            where=self.first_time > 0,
+            out=self.series["wait"][:, step],
+        )
         self.series["waiting"][:, step] = [line.waiting for line in self.lines]
-        self.series["pending"][:, step] = self.pending.by_cohort(self.cohorts)
-        self.series["invited"][:, step] = self.invited.by_cohort(self.cohorts)
+        self.series["pending"][:, step] = self.pending.standing(step).by_cohort(self.cohorts)
+        self.series["invited"][:, step] = self.invited.standing(step).by_cohort(self.cohorts)
         self.series["unmailed"][:, step] = self.post.invitations.by_cohort(self.cohorts)
         self.series["unasked"][:, step] = self.post.confirmations.by_cohort(self.cohorts)
         self.series["mails_owed"][step] = self.post.owed

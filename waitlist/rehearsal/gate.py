@@ -6,6 +6,7 @@ Every decision is one of `waitlist.policy`; here is only what they are told.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -42,7 +43,8 @@ class Controls:
     cohorts: list[CohortRow]
     seats_used: int = 0
     allowance: float = 0.0
-    factor: float = 1.0
+    factor: float = 1.0  # of the product's health
+    is_held: bool = False  # by it
     ticks: int = 1
     seconds: float = 1.0
     limit: str = "nobody"
@@ -65,11 +67,13 @@ class Controls:
         """How many of each open cohort come in at this tick, if so many mails can still go soon."""
         if not self.paused and self.seats_used < self.capacity:
             elapsed = timedelta(seconds=self.seconds)
-            self.allowance = pace.accrue(self.allowance, self.rate, elapsed)
+            rate = round(self.rate * self.factor)
+            self.allowance = pace.accrue(self.allowance, rate, elapsed)
         budget = pace.tick_budget(
             paused=self.paused,
             bounds={
                 "capacity": self.capacity - self.seats_used,
+                "health": 0 if self.is_held else sys.maxsize,
                 "mail": mails,
                 "rate": pace.allowed(self.allowance),
             },

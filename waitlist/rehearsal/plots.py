@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -11,13 +12,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from waitlist.rehearsal.arrays import Floats
+from waitlist.rehearsal.arrays import Numbers
 from waitlist.rehearsal.record import LIMITS, Played
 
-COLOURS = ("#0b5fa5", "#c2500f", "#3d7a1f", "#7b3f98", "#a3123f", "#00808a", "#6b5b00", "#555555")
-LIMIT_COLOURS = ("#e6e6e6", "#9cc3e6", "#f2b48a", "#c9a6de", "#8c8c8c", "#e58fa8", "#e0cf6a", "#7fc8c8")
+COLOURS = ["#0b5fa5", "#c2500f", "#3d7a1f", "#7b3f98", "#a3123f", "#00808a", "#6b5b00", "#555555"]
+# of `LIMITS`, in their order
+BAND = [
+    "#e6e6e6",
+    "#9cc3e6",
+    "#f2b48a",
+    "#c9a6de",
+    "#8c8c8c",
+    "#e58fa8",
+    "#e0cf6a",
+    "#7fc8c8",
+]
 POINTS = 600  # of a curve, at most
-STYLE = {
+BENEATH = (-0.07, 0.05)  # the axis: where a band begins, and its height
+STYLE: Any = {
     "font.size": 9.5,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -148,16 +160,13 @@ def _refusals(axes: Axes, played: Played) -> None:
         if values.any():
             _plot(axes, played, values * _per_hour(played), label, colour)
     axes.set_ylim(bottom=0)
-    limit = played.series["limit"].astype(int)
-    bottom, height = -0.07, 0.05  # a band beneath the axis
+    limit, step = played.series["limit"].astype(int), _step(played)
     for code in np.unique(limit):
-        starts = _times(played)[np.flatnonzero(np.diff((limit == code).astype(int), prepend=0) == 1)]
-        lengths = _runs(limit == code) * _step(played)
         axes.broken_barh(
-            list(zip(starts - _step(played), lengths, strict=True)),
-            (bottom, height),
+            [(begin * step, length * step) for begin, length in _runs(limit == code)],
+            BENEATH,
             transform=axes.get_xaxis_transform(),
-            color=LIMIT_COLOURS[code % len(LIMIT_COLOURS)],
+            color=BAND[code % len(BAND)],
             label=f"by {LIMITS[code]}" if LIMITS[code] != "nobody" else "nobody waits",
             clip_on=False,
         )
@@ -167,7 +176,7 @@ def _refusals(axes: Axes, played: Played) -> None:
 PANELS: tuple[Panel, ...] = (_line, _wait, _admissions, _seats, _load, _refusals)
 
 
-def _shown(values: Floats) -> list[int]:
+def _shown(values: Numbers) -> list[int]:
     """The cohorts that have anything to show, the greatest eight of them."""
     greatest = np.nanmax(values, axis=1)
     order = np.argsort(-greatest, kind="stable")[: len(COLOURS)]
@@ -178,43 +187,45 @@ def _name(played: Played, nth: int) -> str:
     return played.scenario.cohorts[nth].name
 
 
-def _plot(axes: Axes, played: Played, values: Floats, label: str, colour: str, **style: object) -> None:
+def _plot(
+    axes: Axes, played: Played, values: Numbers, label: str, colour: str, **style: Any
+) -> None:
     points = _by_point(played, values)
-    axes.plot(_points(played), points, color=colour, label=label, **style)  # type: ignore[arg-type]
+    axes.plot(_points(played), points, color=colour, label=label, **style)
 
 
-def _by_point(played: Played, values: Floats, weights: Floats | None = None) -> Floats:
+def _by_point(played: Played, values: Numbers, weights: Numbers | None = None) -> Numbers:
     """The mean of the steps of each point; weighted, where weights are given."""
     edges = _edges(played)
     if weights is None:
-        return np.add.reduceat(values, edges) / np.diff([*edges, len(values)])
+        means: Numbers = np.add.reduceat(values, edges) / np.diff([*edges, len(values)])
+        return means
     sums = np.add.reduceat(np.nan_to_num(values) * weights, edges)
     of = np.add.reduceat(weights, edges).astype(float)
-    return np.divide(sums, of, where=of > 0, out=np.full(len(edges), np.nan))
+    means = np.full(len(edges), np.nan)
+    np.divide(sums, of, where=of > 0, out=means)
+    return means
 
 
-def _edges(played: Played) -> Floats:
+def _edges(played: Played) -> Numbers:
     steps = played.scenario.steps
     return np.unique(np.arange(POINTS) * steps // POINTS) if steps > POINTS else np.arange(steps)
 
 
-def _points(played: Played) -> Floats:
+def _points(played: Played) -> Numbers:
     edges = _edges(played)
     return (edges + np.diff([*edges, played.scenario.steps]) / 2) * _step(played)
 
 
-def _times(played: Played) -> Floats:
-    return (np.arange(played.scenario.steps) + 1) * _step(played)
-
-
-def _runs(holds: Floats) -> Floats:
-    """The lengths of the runs of true values."""
+def _runs(holds: Numbers) -> list[tuple[int, int]]:
+    """Where true values begin, and how many there are in a row."""
     changes = np.diff(holds.astype(int), prepend=0, append=0)
-    return np.flatnonzero(changes == -1) - np.flatnonzero(changes == 1)
+    begins, ends = np.flatnonzero(changes == 1), np.flatnonzero(changes == -1)
+    return list(zip(begins.tolist(), (ends - begins).tolist(), strict=True))
 
 
 def _in_days(played: Played) -> bool:
-    return played.hours[-1] > 96
+    return bool(played.hours[-1] > 96)
 
 
 def _step(played: Played) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from waitlist.rehearsal.arrays import Counts, Floats
+from waitlist.rehearsal.arrays import Counts, Numbers
 from waitlist.rehearsal.scenario import Scenario
 
 # Cohorts by steps. What happened in the step, then who stood where at its end.
@@ -29,7 +29,7 @@ STANDING = (
 )
 # By steps.
 GATE = ("capacity", "rate", "factor", "load", "p95_ms", "mails", "mails_owed", "limit")
-LIMITS = ("nobody", "rate", "capacity", "mail", "paused")
+LIMITS = ("nobody", "rate", "capacity", "mail", "paused", "health", "bounces")
 SERIES = (*FLOWS, *STANDING, *GATE, "wait")
 
 
@@ -44,8 +44,15 @@ class Watched:
     settings: int  # how often the operator had changed something
     admitted_at: float | None = None
     left: bool = False
-    estimate: tuple[float, float, float] | None = None  # low, middle, high, in seconds
+    estimate: tuple[float, float] | None = None  # in seconds: the range that was told
     settings_changed: bool = False
+
+    @property
+    def was_right(self) -> bool:
+        """Whether the wait lay in the range that was told."""
+        if self.estimate is None or self.waited is None:
+            return False
+        return self.estimate[0] <= self.waited <= self.estimate[1]
 
     @property
     def waited(self) -> float | None:
@@ -78,7 +85,7 @@ class Played:
         return cls(scenario, seed, series, waits=np.zeros(steps + 1, dtype=np.int64))
 
     @property
-    def hours(self) -> Floats:
+    def hours(self) -> Numbers:
         """The end of each step, in hours since the start."""
         step = self.scenario.step / timedelta(hours=1)
         return np.arange(1, self.scenario.steps + 1) * step

@@ -151,6 +151,9 @@ class Product:
     noise: Share = 0.02  # of a signal's figures, a standard deviation
     signal_every: Span = MINUTE
     silences: tuple[Silence, ...] = ()
+    target: Share = 0.8  # the load that the gate aims at
+    slow_ms: Number | None = None  # the p95 that it doesn't want to pass
+    stale: Span = timedelta(minutes=5)  # a signal that is older holds the gate
 
 
 @dataclass(frozen=True)

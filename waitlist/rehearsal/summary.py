@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from waitlist.rehearsal.arrays import Floats
+from waitlist.rehearsal.arrays import Numbers
 from waitlist.rehearsal.record import LIMITS, Played
 from waitlist.rehearsal.scenario import HOUR
 
@@ -73,7 +73,7 @@ def _wait(played: Played, share: float) -> float | None:
     return steps * (played.scenario.step / HOUR)
 
 
-def _capacity_use(played: Played, seats: Floats) -> float | None:
+def _capacity_use(played: Played, seats: Numbers) -> float | None:
     """How much of what there was is used while people wait and the gate is open.
 
     That is the product's limit or the seats, whichever is nearer to its end; and it counts
