@@ -243,12 +243,8 @@ class Launch:
     def _write_down(self, step: int) -> None:
         for name, people in self.so_far.items():
             self.series[name][:, step] = people
-        np.divide(
-            self.waited,
-            self.first_time,
-            where=self.first_time > 0,
-            out=self.series["wait"][:, step],
-        )
+        some = self.first_time > 0
+        self.series["wait"][some, step] = self.waited[some] / self.first_time[some]
         self.series["waiting"][:, step] = [line.waiting for line in self.lines]
         self.series["pending"][:, step] = self.pending.standing(step).by_cohort(self.cohorts)
         self.series["invited"][:, step] = self.invited.standing(step).by_cohort(self.cohorts)

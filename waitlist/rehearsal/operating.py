@@ -41,6 +41,7 @@ class Operating:
 
     def act(self, at: timedelta) -> None:
         """Do what is due."""
+        self.waves = [wave for wave in self.waves if wave.admitted < wave.plan.asked]
         while self.actions and self.actions[0].at <= at:
             self._do(self.actions.popleft(), at)
         for cohort, opens in enumerate(self.opens):
