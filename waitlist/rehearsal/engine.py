@@ -10,6 +10,7 @@ from waitlist.policy.deadlines import GRACE
 from waitlist.rehearsal import arriving, delays
 from waitlist.rehearsal.arrays import Counts
 from waitlist.rehearsal.asked import Asked
+from waitlist.rehearsal.foretelling import Foretelling
 from waitlist.rehearsal.gate import Controls
 from waitlist.rehearsal.lines import Line
 from waitlist.rehearsal.operating import Operating
@@ -50,6 +51,7 @@ class Launch:
         self.invited = Asked(delays.of_completing(scenario.completing, scenario.step))
         self.late = Asked(delays.of_renewing(scenario.completing, scenario.step))
         self.serving = Serving(scenario, scenario.product) if scenario.product else None
+        self.foretelling = Foretelling(self)
         self._import()
 
     def play_step(self, step: int) -> None:
@@ -78,6 +80,7 @@ class Launch:
         within = self.scenario.completing.within + GRACE
         gone = self.invited.leave(step, math.ceil(within / self.scenario.step))
         expired = gone.by_cohort(self.cohorts)
+        self.foretelling.gone[-1] += expired.sum()
         back = self.late.move(step, self.rng).by_cohort(self.cohorts)
         self.late.leave(step, len(self.late.chances))
         for cohort in np.flatnonzero(expired).tolist():
@@ -89,7 +92,9 @@ class Launch:
         self.series["expired"][:, step] = expired
 
     def _register(self, step: int) -> None:
-        registered = self.invited.move(step, self.rng).by_cohort(self.cohorts)
+        finished = self.invited.move(step, self.rng)
+        self.foretelling.finish(finished)
+        registered = finished.by_cohort(self.cohorts)
         self.so_far["in"] += registered
         self.series["registered"][:, step] = registered
         if self.serving:
@@ -145,6 +150,7 @@ class Launch:
             slot, within, ahead = found
             at = step * self.scenario.step.total_seconds()
             one = Watched(cohort, at, ahead, within, len(self.operating.changed_at))
+            self.foretelling.tell(one, step)
             self.lines[cohort].watch(slot, one)
             self.played.watched.append(one)
 
@@ -160,6 +166,7 @@ class Launch:
             if not people and self.gate.limit in ("paused", "capacity"):
                 break  # nothing gives a seat back before the next step
             self._invite(people, step, begins.total_seconds() + tick * self.gate.seconds)
+            self.foretelling.by_ticks[step] += sum(people.values())
 
     def _waiting(self, cohort: int | None) -> dict[int, int]:
         """How many wait in this line, or in each that is open."""
@@ -179,6 +186,8 @@ class Launch:
                 for slot, number in self.lines[cohort].take(some, seconds):
                     if slot >= 0:
                         self.played.waits[step - max(0, slot - IMPORT_SLOTS)] += number
+                    else:
+                        self.foretelling.to_front[step] += number
         if people:
             over = self.gate.seats_used - self.gate.capacity
             self.played.seats_over_capacity = max(self.played.seats_over_capacity, over)

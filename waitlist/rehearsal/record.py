@@ -45,6 +45,7 @@ class Watched:
     admitted_at: float | None = None
     left: bool = False
     estimate: tuple[float, float, float] | None = None  # low, middle, high, in seconds
+    foretold: float = 0.0
     settings_changed: bool = False
 
     @property
