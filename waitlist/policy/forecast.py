@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -23,6 +23,7 @@ SHORTEST = 1.0  # seconds of a step, at least
 FINELY = 96 * HOUR  # seats that come back are told by the hour for so long, then by six
 ALWAYS = ((0.0, math.inf),)
 FEW = 1e-6
+A_FEW = 20  # people of the rate who count as seen at the pace of now
 LEAST = 0.1  # seats: fewer aren't waited for
 
 Seats = tuple[float, ...]  # how many are expected in each of the coming hours
@@ -38,6 +39,7 @@ class Contender:
     spans: tuple[Span, ...] = ALWAYS
     room: float = math.inf  # what its quota leaves
     coming_back: Seats = ()  # of its seats
+    arriving: float = 0.0  # people an hour who come into its line
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,21 @@ class OpenTime:
         return self._begins[nth] + so_much - self._before[nth]
 
 
+def busy_since(waits: Iterable[Span], now: float) -> float:
+    """Since when somebody waited at every moment, of whom these waits are known."""
+    since = now
+    for begin, end in sorted(waits, key=lambda wait: -wait[1]):
+        if end < since:
+            break
+        since = min(since, begin)
+    return since
+
+
+def pace_lately(admitted: float, allowed: float, pace_now: float) -> float:
+    """The part of the rate that was kept while people waited; little seen, that of now."""
+    return (admitted + A_FEW * pace_now) / (allowed + A_FEW)
+
+
 def course(gate: Gate, own: Contender, others: Sequence[Contender]) -> Course | None:
     """How the line of `own` will move; None if nobody is let in at all."""
     if gate.rate <= 0 or min(gate.pace_now, gate.pace_lately) <= 0 or not own.spans:
@@ -101,11 +118,11 @@ def course(gate: Gate, own: Contender, others: Sequence[Contender]) -> Course | 
     flow = _Flow(gate, own, others)
     times, people = [0.0], [0.0]
     for at, passed in flow.steps():
-        if passed > people[-1] + FEW:
+        if len(people) > 1 and passed == people[-1] == people[-2]:
+            times[-1] = at  # it still stands still
+        else:
             times.append(at)
             people.append(passed)
-        elif passed == people[-1]:
-            times[-1] = at  # it stands still until then
     return Course(times, people)
 
 
@@ -145,16 +162,20 @@ class _Flow:
         if self._free < 1:
             total = min(total, sum(map(self._coming_back, range(len(self._all)))))
         flows = [0.0] * len(self._all)
-        able = {n for n, one in enumerate(self._all) if self._waiting[n] > FEW and self._open(one)}
+        able = {n: self._bound(n) for n, one in enumerate(self._all) if self._open(one)}
         while able and total > 0:
-            weight = sum(self._all[n].weight for n in able)
-            bounds = {n: self._coming_back(n) for n in able if self._room[n] < 1}
-            bound = {n for n in bounds if bounds[n] < total * self._all[n].weight / weight}
+            part = total / sum(self._all[n].weight for n in able)
+            bound = [n for n, most in able.items() if most < part * self._all[n].weight]
             for n in bound or able:
-                flows[n] = bounds[n] if bound else total * self._all[n].weight / weight
+                flows[n] = able[n] if bound else part * self._all[n].weight
             total -= sum(flows[n] for n in bound)
-            able = able - bound if bound else set()
+            able = {n: most for n, most in able.items() if bound and n not in bound}
         return flows
+
+    def _bound(self, n: int) -> float:
+        """How many people a second a cohort can use at most, from now on."""
+        bound = math.inf if self._room[n] >= 1 else self._coming_back(n)
+        return min(bound, math.inf if self._waiting[n] > FEW else self._all[n].arriving / HOUR)
 
     def _open(self, one: Contender) -> bool:
         nth = bisect_right(one.spans, (self._at, math.inf)) - 1
@@ -177,7 +198,9 @@ class _Flow:
             ends.append(self._to_next_hours())
         for n, flow in enumerate(flows):
             if flow > 0:
-                ends.append(self._waiting[n] / flow)
+                shrinking = flow - self._all[n].arriving / HOUR
+                if self._waiting[n] > FEW and shrinking > 0:
+                    ends.append(self._waiting[n] / shrinking)
                 ends.append(self._room[n] / flow if self._room[n] >= 1 else self._to_next_hours())
             ends.append(self._to_edge(self._all[n]))
         return self._at + max(SHORTEST, min(ends))
@@ -198,7 +221,8 @@ class _Flow:
             people = flow * (end - self._at)
             self._free += back - people
             self._room[n] += back - people
-            self._waiting[n] -= people
+            came = self._all[n].arriving / HOUR * (end - self._at)
+            self._waiting[n] = max(0.0, self._waiting[n] + came - people)
             if flow > 0 and self._gate.no_show > 0:
                 begin = self._at + self._gate.back_after
                 _spread(self._back[n], people * self._gate.no_show, begin, end - self._at)

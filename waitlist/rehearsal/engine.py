@@ -12,6 +12,7 @@ from waitlist.policy.deadlines import GRACE
 from waitlist.rehearsal import arriving, delays
 from waitlist.rehearsal.arrays import Counts
 from waitlist.rehearsal.asked import Asked
+from waitlist.rehearsal.foretelling import Foretelling
 from waitlist.rehearsal.gate import Controls
 from waitlist.rehearsal.learning import Learned
 from waitlist.rehearsal.lines import CAME_BACK, Line
@@ -58,6 +59,7 @@ class Launch:
         product = scenario.product
         self.serving = Serving(scenario, product) if product else None
         self.steering = Steering(product) if product else None
+        self.foretelling = Foretelling(self)
         self._import()
 
     def play_step(self, step: int) -> None:
@@ -91,6 +93,7 @@ class Launch:
         within = self.scenario.completing.within + GRACE
         gone = self.invited.leave(step, math.ceil(within / self.scenario.step))
         expired = gone.by_cohort(self.cohorts)
+        self.foretelling.gone[-1] += expired.sum()
         back = self.late.move(step, self.rng).by_cohort(self.cohorts)
         self.late.leave(step, len(self.late.chances))
         for cohort in np.flatnonzero(expired).tolist():
@@ -105,6 +108,7 @@ class Launch:
     def _register(self, step: int) -> None:
         finished = self.invited.move(step, self.rng)
         self.learned.note(finished)
+        self.foretelling.finish(finished)
         registered = finished.by_cohort(self.cohorts)
         self.so_far["in"] += registered
         self.series["registered"][:, step] = registered
@@ -175,6 +179,7 @@ class Launch:
             slot, within, ahead = found
             at = step * self.seconds
             one = Watched(cohort, at, ahead, within, len(self.operating.changed_at))
+            self.foretelling.tell(one, step)
             self.lines[cohort].watch(slot, one)
             self.played.watched.append(one)
 
@@ -183,6 +188,7 @@ class Launch:
         begins = self._now(step)
         self.waited, self.first_time = np.zeros(self.cohorts), self._nobody()
         mails = self.post.room(begins) + self.post.invitations.owed
+        self.gate.is_slowed, self.gate.is_stopped = self.post.is_slowed, self.post.is_stopped
         for number in range(self.gate.ticks):
             seconds = step * self.seconds + number * self.gate.seconds
             now = begins + timedelta(seconds=(number + 1) * self.gate.seconds)
@@ -194,6 +200,7 @@ class Launch:
             if not people and self.gate.limit in ("paused", "capacity"):
                 break  # nothing gives a seat back before the next step
             self._invite(people, step, seconds)
+            self.foretelling.by_ticks[step] += sum(people.values())
 
     def _waiting(self, cohort: int | None) -> dict[int, int]:
         """How many wait in this line, or in each that is open."""
@@ -218,11 +225,13 @@ class Launch:
     def _note_waits(self, cohort: int, step: int, taken: Iterable[tuple[int, int]]) -> None:
         """How long those waited who come in for the first time."""
         for slot, people in taken:
-            if slot != CAME_BACK:
-                waited = step - max(0, slot - IMPORT_SLOTS)
-                self.played.waits[waited] += people
-                self.first_time[cohort] += people
-                self.waited[cohort] += people * waited * self.seconds
+            if slot == CAME_BACK:
+                self.foretelling.to_front[step] += people
+                continue
+            waited = step - max(0, slot - IMPORT_SLOTS)
+            self.played.waits[waited] += people
+            self.first_time[cohort] += people
+            self.waited[cohort] += people * waited * self.seconds
 
     def _send(self, step: int) -> None:
         mail, begins = self.scenario.mail, step * self.scenario.step
@@ -252,7 +261,7 @@ class Launch:
         self.series["unasked"][:, step] = self.post.confirmations.by_cohort(self.cohorts)
         self.series["mails_owed"][step] = self.post.owed
         self.series["capacity"][step] = self.gate.capacity
-        self.series["rate"][step] = self.gate.rate
+        self.series["rate"][step] = self.gate.rate_in_force
         self.series["factor"][step] = self.gate.factor
         self.series["limit"][step] = LIMITS.index(self.gate.limit)
         if self.serving:

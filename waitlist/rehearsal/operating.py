@@ -66,4 +66,6 @@ class Operating:
                 self.opens[cohort] = at if action.do == "open" else None
             case "halt":
                 self.waves.clear()
-        self.changed_at.append(at.total_seconds())
+        settings = (action.capacity, action.rate, action.do if action.do != "halt" else None)
+        if any(one is not None for one in settings):
+            self.changed_at.append(at.total_seconds())
