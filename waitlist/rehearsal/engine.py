@@ -50,7 +50,6 @@ class Launch:
         self.arrivals = self.rng.poisson(arriving.expected(scenario))
         self.lines = [Line(IMPORT_SLOTS + scenario.steps) for _ in scenario.cohorts]
         self.gate = Controls.of(scenario)
-        self.operating = Operating(scenario, self.gate)
         self.post = Post(scenario.mail, self.rng)
         self.pending = Asked(delays.of_confirming(scenario.confirming, scenario.step))
         self.invited = Asked(delays.of_completing(scenario.completing, scenario.step))
@@ -59,6 +58,7 @@ class Launch:
         product = scenario.product
         self.serving = Serving(scenario, product) if product else None
         self.steering = Steering(product) if product else None
+        self.operating = Operating(scenario, self.gate, self.serving, self.steering)
         self.foretelling = Foretelling(self)
         self._import()
 
