@@ -1,10 +1,10 @@
-"""The commands of operators: `flask gate`, `cohort`, `wave`, `line`, `person`, `import`."""
+"""The commands of operators: `flask gate`, `cohort`, `wave`, `line`, `person`, `import`, …"""
 
 from __future__ import annotations
 
 from flask import Flask
 
-from waitlist.cli import cohort, gate, imports, line, person, wave
+from waitlist.cli import cohort, gate, imports, line, person, rehearse, wave
 
 
 def init_app(app: Flask) -> None:
@@ -17,5 +17,6 @@ def init_app(app: Flask) -> None:
         person.group,
         imports.import_command,
         imports.undo_command,
+        rehearse.command,
     ):
         app.cli.add_command(command)

@@ -23,10 +23,11 @@ class Claim:
 
 
 class Shares(NamedTuple):
-    """How many each cohort gets, and the credit that it takes to the next sharing."""
+    """How many each cohort gets, its credit for the next sharing, and whose turn each seat is."""
 
     people: dict[int, int]
     credit: dict[int, float]
+    turns: list[int]
 
 
 def shares(budget: int, claims: Mapping[int, Claim]) -> Shares:
@@ -34,14 +35,19 @@ def shares(budget: int, claims: Mapping[int, Claim]) -> Shares:
 
     Smooth weighted round-robin (nginx, 2012): each seat credits every claimant its weight's
     share and goes to the one with most credit. The credit carried over keeps the shares
-    right, and nobody starved, when a budget is a single seat.
+    right, and nobody starved, when a budget is a single seat; so sharing a budget in parts, one
+    after the other, gives everybody the same turns as sharing it at once.
     """
     people = dict.fromkeys(claims, 0)
     credit = {name: claim.credit for name, claim in claims.items()}
-    while (left := budget - sum(people.values())) > 0:
+    turns: list[int] = []
+    while (left := budget - len(turns)) > 0:
         able = [name for name, claim in claims.items() if people[name] < claim.most]
         if len(able) < 2:  # whoever is alone gets all the rest, and no credit moves
-            people |= {name: min(people[name] + left, claims[name].most) for name in able}
+            for name in able:
+                rest = min(left, claims[name].most - people[name])
+                people[name] += rest
+                turns += [name] * rest
             break
         total = sum(claims[name].weight for name in able)
         for name in able:
@@ -49,4 +55,5 @@ def shares(budget: int, claims: Mapping[int, Claim]) -> Shares:
         winner = max(able, key=lambda name: credit[name])
         credit[winner] -= 1
         people[winner] += 1
-    return Shares(people, credit)
+        turns.append(winner)
+    return Shares(people, credit, turns)

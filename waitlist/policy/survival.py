@@ -9,11 +9,13 @@ variance (1926) on the log-log scale (Kalbfleisch and Prentice, 1980), which kee
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 TWO_SIDED = 0.025  # of the 5% outside the bounds, on either side
 NORMAL = 1.959964  # standard deviations around the mean that hold 95%
+FASTER = 2.0  # than of late: people may yet come at most
+FOLLOWED = 30  # people who must have been seen for so long; of fewer in all a third of them
 
 
 class Span(NamedTuple):
@@ -29,6 +31,13 @@ class Share(NamedTuple):
     of: float
     low: float
     high: float
+
+
+class Coming(NamedTuple):
+    """How many of those who were asked are expected to do it, or to run out of time, in a span."""
+
+    did: float
+    expired: float
 
 
 NOTHING_KNOWN = Share(0.0, 0.0, 1.0)
@@ -53,6 +62,71 @@ def still_to_come(by_now: Share, in_the_end: Share) -> float:
     if by_now.of >= 1:
         return 0.0
     return max(0.0, (in_the_end.of - by_now.of) / (1 - by_now.of))
+
+
+def foreseen(spans: Sequence[Span], last: int) -> list[Share]:
+    """The share by the end of each of `last` spans, also of those that nobody was followed to.
+
+    Beyond what was seen of enough people they go on to come as of late (a constant hazard);
+    by the lower bound nobody does any more, by the upper one they come `FASTER`.
+    """
+    known = shares(spans)[: _followed(spans, last)]
+    if not known:
+        return [NOTHING_KNOWN] * last
+    end, (pace, at_most) = known[-1], _pace(spans, len(known))
+    return known + [
+        Share(
+            1 - (1 - end.of) * math.exp(-pace * more),
+            end.low,
+            1 - (1 - end.high) * math.exp(-at_most * more),
+        )
+        for more in range(1, last - len(known) + 1)
+    ]
+
+
+def coming(
+    open_by_age: Mapping[int, float], not_later: Sequence[float], spans: int
+) -> list[Coming]:
+    """Of open invitations, by their age in spans, what is expected in each of the coming spans.
+
+    `not_later` are the shares who do it by the end of each span; with the last their time is over.
+    """
+    last, found = len(not_later), [Coming(0.0, 0.0)] * spans
+    not_yet = [1.0, *(1 - share for share in not_later)]
+    for age, people in open_by_age.items():
+        still = people / not_yet[age] if age < last and not_yet[age] else 0.0
+        for nth, at in enumerate(range(age, min(age + spans, max(last, age + 1)))):
+            here = found[nth]
+            did = still * (not_yet[at] - not_yet[at + 1]) if at < last else 0.0
+            gone = people if age >= last else still * not_yet[last] if at + 1 == last else 0.0
+            found[nth] = Coming(here.did + did, here.expired + gone)
+    return found
+
+
+def _pace(spans: Sequence[Span], until: int) -> tuple[float, float]:
+    """Of those who haven't yet the share who do it in a span, by the later half; and at most.
+
+    The bound is that of a Poisson count.
+    """
+    at_risk = sum(span.did + span.left for span in spans)
+    did = waited = 0
+    for nth, span in enumerate(spans[:until]):
+        if nth >= until // 2:
+            did, waited = did + span.did, waited + at_risk
+        at_risk -= span.did + span.left
+    most = did + NORMAL * math.sqrt(did) - math.log(TWO_SIDED)
+    return did / waited, FASTER * most / waited
+
+
+def _followed(spans: Sequence[Span], last: int) -> int:
+    """The first so many spans to whose end enough people were followed."""
+    at_risk = sum(span.did + span.left for span in spans)
+    enough = min(FOLLOWED, math.ceil(at_risk / 3)) or 1
+    for nth, span in enumerate(spans[:last]):
+        if at_risk < enough:
+            return nth
+        at_risk -= span.did + span.left
+    return min(len(spans), last)
 
 
 def _share(not_yet: float, variance: float, people: int) -> Share:

@@ -8,4 +8,4 @@ import numpy as np
 from numpy.typing import NDArray
 
 Counts = NDArray[np.int64]
-Floats = NDArray[np.floating[Any]]
+Numbers = NDArray[Any]

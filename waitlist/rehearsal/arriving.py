@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from waitlist.rehearsal.arrays import Floats
+from waitlist.rehearsal.arrays import Numbers
 from waitlist.rehearsal.scenario import HOUR, Arrivals, Recorded, Scenario, Steady, Surge
 
 
-def expected(scenario: Scenario) -> Floats:
+def expected(scenario: Scenario) -> Numbers:
     """How many people are expected to come: cohorts by steps."""
     names = [cohort.name for cohort in scenario.cohorts]
     found = np.zeros((len(names), scenario.steps))
@@ -18,7 +18,7 @@ def expected(scenario: Scenario) -> Floats:
     return found
 
 
-def _an_hour(one: Arrivals, hours: Floats) -> Floats:
+def _an_hour(one: Arrivals, hours: Numbers) -> Numbers:
     """How many an hour come, at these hours."""
     match one:
         case Steady():
@@ -32,9 +32,7 @@ def _an_hour(one: Arrivals, hours: Floats) -> Floats:
             return _recorded(one, hours)
 
 
-def _recorded(one: Recorded, hours: Floats) -> Floats:
-    begins = np.array([at / HOUR for at, _ in one.counts])
-    pace = np.array([people for _, people in one.counts]) / (one.every / HOUR)
-    which = np.searchsorted(begins, hours, side="right") - 1
-    here = (which >= 0) & (hours < begins[which] + one.every / HOUR)
-    return np.where(here, pace[which], 0.0)
+def _recorded(one: Recorded, hours: Numbers) -> Numbers:
+    which = np.floor((hours - one.since / HOUR) / (one.every / HOUR)).astype(np.int64)
+    here = (which >= 0) & (which < len(one.people))
+    return np.where(here, np.array(one.people)[which * here] / (one.every / HOUR), 0.0)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from waitlist.rehearsal.arrays import Counts, Floats
+from waitlist.rehearsal.arrays import Counts, Numbers
 
 
 class Moved(NamedTuple):
@@ -28,7 +28,7 @@ class Moved(NamedTuple):
 class Asked:
     """Those of whom something was asked, the longest ago first."""
 
-    def __init__(self, chances: Floats) -> None:
+    def __init__(self, chances: Numbers) -> None:
         self.chances = chances  # by age, of doing it in that step
         self._rows = np.zeros((4, 1024), dtype=np.int64)  # since, cohort, slot, people
         self._first = self._end = 0
@@ -57,10 +57,10 @@ class Asked:
         self._first += over
         return Moved(cohort[:over], slot[:over], step - 1 - since[:over], people[:over])
 
-    def by_cohort(self, cohorts: int) -> Counts:
-        """How many of each cohort haven't done it."""
-        _, cohort, _, people = self._standing()
-        return np.bincount(cohort, weights=people, minlength=cohorts).astype(np.int64)
+    def standing(self, step: int) -> Moved:
+        """Everyone who hasn't done it."""
+        since, cohort, slot, people = self._standing()
+        return Moved(cohort, slot, step - 1 - since, people)
 
     def _standing(self) -> Counts:
         return self._rows[:, self._first : self._end]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 
 import numpy as np
 
@@ -12,12 +14,14 @@ from waitlist.rehearsal.arrays import Counts
 from waitlist.rehearsal.asked import Asked
 from waitlist.rehearsal.foretelling import Foretelling
 from waitlist.rehearsal.gate import Controls
-from waitlist.rehearsal.lines import Line
+from waitlist.rehearsal.learning import Learned
+from waitlist.rehearsal.lines import CAME_BACK, Line
 from waitlist.rehearsal.operating import Operating
-from waitlist.rehearsal.post import Post
+from waitlist.rehearsal.post import NO_COHORT, Post
 from waitlist.rehearsal.product import Serving
 from waitlist.rehearsal.record import LIMITS, Played, Watched
 from waitlist.rehearsal.scenario import DAY, Scenario
+from waitlist.rehearsal.steering import Steering
 
 IMPORT_SLOTS = 1_000  # an import's people stand in so many slots before the first
 
@@ -40,32 +44,42 @@ class Launch:
         self.played = Played.empty(scenario, seed)
         self.series = self.played.series
         self.cohorts = len(scenario.cohorts)
+        self.seconds = scenario.step.total_seconds()
         self.so_far = {name: self._nobody() for name in ("turned_away", "unconfirmed", "left")}
         self.so_far |= {name: self._nobody() for name in ("in", "lapsed", "bounced", "retrying")}
         self.arrivals = self.rng.poisson(arriving.expected(scenario))
         self.lines = [Line(IMPORT_SLOTS + scenario.steps) for _ in scenario.cohorts]
         self.gate = Controls.of(scenario)
         self.operating = Operating(scenario, self.gate)
-        self.post = Post(scenario.mail, scenario.step)
+        self.post = Post(scenario.mail, self.rng)
         self.pending = Asked(delays.of_confirming(scenario.confirming, scenario.step))
         self.invited = Asked(delays.of_completing(scenario.completing, scenario.step))
         self.late = Asked(delays.of_renewing(scenario.completing, scenario.step))
-        self.serving = Serving(scenario, scenario.product) if scenario.product else None
+        self.learned = Learned(scenario.completing.within, scenario.step)
+        product = scenario.product
+        self.serving = Serving(scenario, product) if product else None
+        self.steering = Steering(product) if product else None
         self.foretelling = Foretelling(self)
         self._import()
 
     def play_step(self, step: int) -> None:
         """Everything that happens in this step."""
-        self.operating.act(step * self.scenario.step)
+        if self.operating.act(step * self.scenario.step):
+            self.foretelling.settings_changed()
         self._lapse(step)
         self._register(step)
         self._confirm(step)
         self._arrive(step)
         self._leave()
+        self._steer(step)
         self._watch(step)
         self._admit(step)
         self._send(step)
         self._write_down(step)
+
+    def _now(self, step: int) -> datetime:
+        """When a step begins."""
+        return self.scenario.starts + step * self.scenario.step
 
     def _nobody(self) -> Counts:
         return np.zeros(self.cohorts, dtype=np.int64)
@@ -80,7 +94,6 @@ class Launch:
         within = self.scenario.completing.within + GRACE
         gone = self.invited.leave(step, math.ceil(within / self.scenario.step))
         expired = gone.by_cohort(self.cohorts)
-        self.foretelling.gone[-1] += expired.sum()
         back = self.late.move(step, self.rng).by_cohort(self.cohorts)
         self.late.leave(step, len(self.late.chances))
         for cohort in np.flatnonzero(expired).tolist():
@@ -88,17 +101,32 @@ class Launch:
             self.late.ask(step, cohort, 0, int(expired[cohort]))
         for cohort in np.flatnonzero(back).tolist():
             self.lines[cohort].come_back(int(back[cohort]))
+        self.learned.expired += int(expired.sum())
         self.so_far["lapsed"] += expired - back
         self.series["expired"][:, step] = expired
 
     def _register(self, step: int) -> None:
         finished = self.invited.move(step, self.rng)
-        self.foretelling.finish(finished)
+        self.learned.note(finished)
         registered = finished.by_cohort(self.cohorts)
         self.so_far["in"] += registered
         self.series["registered"][:, step] = registered
+        self.post.others.add(NO_COHORT, 0, int(registered.sum()))
         if self.serving:
             self.serving.serve(step, int(registered.sum()))
+        if self.steering:
+            self.steering.arrive(int(registered.sum()), self._now(step))
+
+    def _steer(self, step: int) -> None:
+        """Learn each hour; and go by what the product says."""
+        open_by_age = self.learned.open_by_age(self.invited, step)
+        hour = timedelta(hours=1) // self.scenario.step
+        if step % max(1, hour) == 0:
+            self.learned.learn(open_by_age)
+        if self.serving and self.steering:
+            said = self.serving.signal(step, self.rng)
+            self.steering.steer(said, self.gate.rate, self.learned, open_by_age, self._now(step))
+            self.gate.factor, self.gate.is_held = self.steering.factor, bool(self.steering.why)
 
     def _confirm(self, step: int) -> None:
         confirmed = self.pending.move(step, self.rng)
@@ -121,7 +149,7 @@ class Launch:
         self.so_far["retrying"] = again
         self.so_far["turned_away"] += refused - again
         for cohort in np.flatnonzero(joined).tolist():
-            self.post.ask(cohort, IMPORT_SLOTS + step, int(joined[cohort]))
+            self.post.confirmations.add(cohort, IMPORT_SLOTS + step, int(joined[cohort]))
         for name, people in (("came", came), ("joined", joined), ("refused", refused)):
             self.series[name][:, step] = people
 
@@ -148,25 +176,29 @@ class Launch:
             if (found := self.lines[cohort].pick(self.rng)) is None:
                 continue
             slot, within, ahead = found
-            at = step * self.scenario.step.total_seconds()
+            at = step * self.seconds
             one = Watched(cohort, at, ahead, within, len(self.operating.changed_at))
             self.foretelling.tell(one, step)
             self.lines[cohort].watch(slot, one)
             self.played.watched.append(one)
 
     def _admit(self, step: int) -> None:
-        begins = step * self.scenario.step
-        for wave in self.operating.waves:
-            asked = wave.due(begins + self.scenario.step)
-            people = self.gate.wave(asked, self._waiting(wave.cohort))
-            wave.admitted += sum(people.values())
-            self._invite(people, step, begins.total_seconds())
-        for tick in range(self.gate.ticks):
-            people = self.gate.tick(self._waiting(None), self.post.invitations_queued)
+        """Tick through the step: first the waves by hand, then the clock's own."""
+        begins = self._now(step)
+        self.waited, self.first_time = np.zeros(self.cohorts), self._nobody()
+        mails = self.post.room(begins) + self.post.invitations.owed
+        for number in range(self.gate.ticks):
+            seconds = step * self.seconds + number * self.gate.seconds
+            now = begins + timedelta(seconds=(number + 1) * self.gate.seconds)
+            for wave in self.operating.waves:
+                people = self.gate.wave(wave.due(now), self._waiting(wave.cohort))
+                wave.admitted += sum(people.values())
+                self._invite(people, step, seconds)
+            people = self.gate.tick(self._waiting(None), mails - self.post.invitations.owed)
             if not people and self.gate.limit in ("paused", "capacity"):
                 break  # nothing gives a seat back before the next step
-            self._invite(people, step, begins.total_seconds() + tick * self.gate.seconds)
             self.foretelling.by_ticks[step] += sum(people.values())
+            self._invite(people, step, seconds)
 
     def _waiting(self, cohort: int | None) -> dict[int, int]:
         """How many wait in this line, or in each that is open."""
@@ -181,41 +213,55 @@ class Launch:
     def _invite(self, people: dict[int, int], step: int, seconds: float) -> None:
         for cohort, some in people.items():
             if some:
-                self.post.invite(cohort, some)
+                self.post.invitations.add(cohort, 0, some)
                 self.series["admitted"][cohort, step] += some
-                for slot, number in self.lines[cohort].take(some, seconds):
-                    if slot >= 0:
-                        self.played.waits[step - max(0, slot - IMPORT_SLOTS)] += number
-                    else:
-                        self.foretelling.to_front[step] += number
+                self._note_waits(cohort, step, self.lines[cohort].take(some, seconds))
         if people:
             over = self.gate.seats_used - self.gate.capacity
             self.played.seats_over_capacity = max(self.played.seats_over_capacity, over)
 
+    def _note_waits(self, cohort: int, step: int, taken: Iterable[tuple[int, int]]) -> None:
+        """How long those waited who come in for the first time."""
+        for slot, people in taken:
+            if slot == CAME_BACK:
+                self.foretelling.came_back[step] += people
+            else:
+                waited = step - max(0, slot - IMPORT_SLOTS)
+                self.played.waits[waited] += people
+                self.first_time[cohort] += people
+                self.waited[cohort] += people * waited * self.seconds
+
     def _send(self, step: int) -> None:
-        mail = self.scenario.mail
+        mail, begins = self.scenario.mail, step * self.scenario.step
+        if any(one.holds(begins) for one in mail.silences):
+            return
+        sent = self.post.send(self.scenario.starts + begins, self.scenario.step)
         since = step + round(mail.delay / self.scenario.step)
-        self.post.begin_step(step * self.scenario.step)
-        for cohort, slot, people in self.post.invitations_sent():
-            bounced = int(self.rng.binomial(people, mail.bounces))
-            self.gate.give_back(cohort, bounced)
-            self.so_far["bounced"][cohort] += bounced
-            self.invited.ask(since, cohort, slot, people - bounced)
-            self.series["mails"][step] += people
-        for cohort, slot, people in self.post.confirmations_sent():
-            bounced = int(self.rng.binomial(people, mail.bounces))
-            self.so_far["bounced"][cohort] += bounced
-            self.pending.ask(since, cohort, slot, people - bounced)
-            self.series["mails"][step] += people
+        for (cohort, slot), people in sent.invitations.items():
+            self.invited.ask(since, cohort, slot, people)
+        for (cohort, slot), people in sent.confirmations.items():
+            self.pending.ask(since, cohort, slot, people)
+        for (cohort, _), people in sent.bounced_invitations.items():
+            self.gate.give_back(cohort, people)
+        for (cohort, _), people in (sent.bounced_invitations + sent.bounced_confirmations).items():
+            self.so_far["bounced"][cohort] += people
+        self.series["mails"][step] = sent.mails
 
     def _write_down(self, step: int) -> None:
         for name, people in self.so_far.items():
             self.series[name][:, step] = people
+        np.divide(
+            self.waited,
+            self.first_time,
+            where=self.first_time > 0,
+            out=self.series["wait"][:, step],
+        )
         self.series["waiting"][:, step] = [line.waiting for line in self.lines]
-        self.series["pending"][:, step] = self.pending.by_cohort(self.cohorts)
-        self.series["invited"][:, step] = self.invited.by_cohort(self.cohorts)
-        self.series["unmailed"][:, step] = self.post.owed(self.post.invitations, self.cohorts)
-        self.series["unasked"][:, step] = self.post.owed(self.post.confirmations, self.cohorts)
+        self.series["pending"][:, step] = self.pending.standing(step).by_cohort(self.cohorts)
+        self.series["invited"][:, step] = self.invited.standing(step).by_cohort(self.cohorts)
+        self.series["unmailed"][:, step] = self.post.invitations.by_cohort(self.cohorts)
+        self.series["unasked"][:, step] = self.post.confirmations.by_cohort(self.cohorts)
+        self.series["mails_owed"][step] = self.post.owed
         self.series["capacity"][step] = self.gate.capacity
         self.series["rate"][step] = self.gate.rate
         self.series["factor"][step] = self.gate.factor

@@ -6,6 +6,7 @@ Every decision is one of `waitlist.policy`; here is only what they are told.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,7 +14,7 @@ from datetime import timedelta
 from waitlist.policy import pace, sharing
 from waitlist.policy.pace import Budget
 from waitlist.policy.sharing import Claim
-from waitlist.rehearsal.scenario import Gate, Mail, Scenario
+from waitlist.rehearsal.scenario import Gate, Scenario
 
 
 @dataclass
@@ -40,10 +41,10 @@ class Controls:
     rate: int
     paused: bool
     cohorts: list[CohortRow]
-    mail: Mail
     seats_used: int = 0
     allowance: float = 0.0
-    factor: float = 1.0
+    factor: float = 1.0  # of the product's health
+    is_held: bool = False  # by it
     ticks: int = 1
     seconds: float = 1.0
     limit: str = "nobody"
@@ -58,21 +59,22 @@ class Controls:
             gate.rate,
             gate.paused,
             [CohortRow(cohort.weight, cohort.quota) for cohort in scenario.cohorts],
-            scenario.mail,
             ticks=ticks,
             seconds=scenario.step.total_seconds() / ticks,
         )
 
-    def tick(self, waiting: Mapping[int, int], mails_queued: int) -> dict[int, int]:
-        """How many of each open cohort come in at this tick."""
+    def tick(self, waiting: Mapping[int, int], mails: int) -> dict[int, int]:
+        """How many of each open cohort come in at this tick, if so many mails can still go soon."""
         if not self.paused and self.seats_used < self.capacity:
             elapsed = timedelta(seconds=self.seconds)
-            self.allowance = pace.accrue(self.allowance, self.rate, elapsed)
+            rate = round(self.rate * self.factor)
+            self.allowance = pace.accrue(self.allowance, rate, elapsed)
         budget = pace.tick_budget(
             paused=self.paused,
             bounds={
                 "capacity": self.capacity - self.seats_used,
-                "mail": pace.mail_budget(self.mail.an_hour, mails_queued),
+                "health": 0 if self.is_held else sys.maxsize,
+                "mail": mails,
                 "rate": pace.allowed(self.allowance),
             },
         )

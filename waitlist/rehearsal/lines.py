@@ -10,6 +10,8 @@ import numpy as np
 from waitlist.rehearsal.arrays import Counts
 from waitlist.rehearsal.record import Watched
 
+CAME_BACK = -1  # instead of the slot of those who have their old place again
+
 
 class Line:
     """People who wait, first come first; before all stand those who come back late."""
@@ -38,12 +40,12 @@ class Line:
         self.waiting += people
 
     def take(self, people: int, seconds: float) -> Iterator[tuple[int, int]]:
-        """Let in so many from the front: each slot and how many of it, -1 for who came back."""
+        """Let in so many from the front: each slot and how many of it."""
         self.waiting -= people
         if first := min(self.back, people):
             self.back -= first
             people -= first
-            yield -1, first
+            yield CAME_BACK, first
         while people:
             self._to_the_front()
             some = min(people, int(self.slots[self.head]))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from waitlist.policy import waves
+from waitlist.policy.waves import Plan
 from waitlist.rehearsal.gate import Controls
 from waitlist.rehearsal.scenario import Action, Scenario
 
@@ -14,16 +16,14 @@ from waitlist.rehearsal.scenario import Action, Scenario
 class Wave:
     """A wave by hand, and how far it is. `cohort` None: of all that are open."""
 
-    asked: int
+    plan: Plan
     cohort: int | None
-    begins: timedelta
-    over: timedelta | None
     admitted: int = 0
 
-    def due(self, at: timedelta) -> int:
-        """How many more should have come in by now."""
-        part = 1.0 if self.over is None else min(1.0, (at - self.begins) / self.over)
-        return int(self.asked * part) - self.admitted
+    def due(self, now: datetime) -> int:
+        """How many more should come in now."""
+        self.plan = waves.anchored(self.plan, self.admitted, now)
+        return waves.due(self.plan, self.admitted, now)
 
 
 class Operating:
@@ -31,6 +31,7 @@ class Operating:
 
     def __init__(self, scenario: Scenario, gate: Controls) -> None:
         self.gate = gate
+        self.starts = scenario.starts
         self.names = [cohort.name for cohort in scenario.cohorts]
         self.opens = [cohort.opens for cohort in scenario.cohorts]
         self.actions = deque(sorted(scenario.operator, key=lambda action: action.at))
@@ -38,12 +39,14 @@ class Operating:
         self.joining = "open"
         self.changed_at: list[float] = []
 
-    def act(self, at: timedelta) -> None:
-        """Do what is due."""
+    def act(self, at: timedelta) -> bool:
+        """Do what is due; whether the operator did anything."""
+        before = len(self.changed_at)
         while self.actions and self.actions[0].at <= at:
             self._do(self.actions.popleft(), at)
         for cohort, opens in enumerate(self.opens):
             self.gate.cohorts[cohort].open = opens is not None and opens <= at
+        return len(self.changed_at) > before
 
     def _do(self, action: Action, at: timedelta) -> None:
         if action.capacity is not None:
@@ -54,7 +57,8 @@ class Operating:
             self.joining = action.joining
         if action.wave is not None:
             cohort = None if action.cohort is None else self.names.index(action.cohort)
-            self.waves.append(Wave(action.wave, cohort, at, action.over))
+            plan = Plan(action.wave, self.starts + at, action.over or timedelta())
+            self.waves.append(Wave(plan, cohort))
         match action.do:
             case "pause" | "resume":
                 self.gate.paused = action.do == "pause"

@@ -57,4 +57,5 @@ class Serving:
             return None
         noise = 1 + self.product.noise * rng.standard_normal(2)
         healthy = self.load < self.product.breaks_at
-        return Said(healthy, max(0.0, self.load * noise[0]), max(0.0, self.p95_ms * noise[1]))
+        load = min(1.0, max(0.0, self.load * noise[0]))
+        return Said(healthy, load, max(0.0, self.p95_ms * noise[1]))

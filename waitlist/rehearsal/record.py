@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from waitlist.rehearsal.arrays import Counts, Floats
+from waitlist.rehearsal.arrays import Counts, Numbers
 from waitlist.rehearsal.scenario import Scenario
 
 # Cohorts by steps. What happened in the step, then who stood where at its end.
@@ -29,7 +29,7 @@ STANDING = (
 )
 # By steps.
 GATE = ("capacity", "rate", "factor", "load", "p95_ms", "mails", "mails_owed", "limit")
-LIMITS = ("nobody", "rate", "capacity", "mail", "paused")
+LIMITS = ("nobody", "rate", "capacity", "mail", "paused", "health", "bounces")
 SERIES = (*FLOWS, *STANDING, *GATE, "wait")
 
 
@@ -44,9 +44,22 @@ class Watched:
     settings: int  # how often the operator had changed something
     admitted_at: float | None = None
     left: bool = False
-    estimate: tuple[float, float, float] | None = None  # low, middle, high, in seconds
-    foretold: float = 0.0
+    estimate: tuple[float, float] | None = None  # in seconds: the range that was told
+    foretold: float = 0.0  # see `policy.wait.Range`
     settings_changed: bool = False
+
+    @property
+    def off(self) -> int:
+        """-1 if the wait was less than the range that was told, 1 if more."""
+        if self.estimate is None or self.waited is None:
+            return 0
+        low, high = self.estimate
+        return int(self.waited > high) - int(self.waited < low)
+
+    @property
+    def was_right(self) -> bool:
+        """Whether the wait lay in the range that was told."""
+        return self.estimate is not None and self.waited is not None and not self.off
 
     @property
     def waited(self) -> float | None:
@@ -79,7 +92,7 @@ class Played:
         return cls(scenario, seed, series, waits=np.zeros(steps + 1, dtype=np.int64))
 
     @property
-    def hours(self) -> Floats:
+    def hours(self) -> Numbers:
         """The end of each step, in hours since the start."""
         step = self.scenario.step / timedelta(hours=1)
         return np.arange(1, self.scenario.steps + 1) * step

@@ -19,6 +19,7 @@ class Kind(NamedTuple):
 
 
 MOST_PEOPLE = 100_000_000
+MOST_STEPS = 100_000
 Share = Annotated[float, Kind("a share from 0 to 1", most=1)]
 Count = Annotated[int, Kind(f"a whole number from 0 to {MOST_PEOPLE:,}", most=MOST_PEOPLE)]
 Positive = Annotated[int, Kind(f"a whole number from 1 to {MOST_PEOPLE:,}", 1, MOST_PEOPLE)]
@@ -66,10 +67,11 @@ class Surge:
 
 @dataclass(frozen=True)
 class Recorded:
-    """Arrivals as they were: how many joined, from each of these times to the next."""
+    """Arrivals as they were: how many joined in each such span of time, one after the other."""
 
-    counts: tuple[tuple[timedelta, int], ...]
-    every: timedelta
+    people: tuple[Count, ...]
+    every: Span
+    since: Duration = timedelta()
     cohort: str = "general"
 
 
@@ -121,11 +123,16 @@ class Silence:
 
 @dataclass(frozen=True)
 class Mail:
-    """How fast mail goes, how long it is under way, and how much of it is refused for good."""
+    """How much mail may go, how long it is under way, and how much of it is refused."""
 
-    an_hour: Positive = 100_000
+    a_minute: Positive = 1_667
+    a_day: Positive | None = None
+    warm_up: tuple[Positive, ...] = ()
     delay: Duration = timedelta(seconds=20)
-    bounces: Share = 0.0
+    bounces: Share = 0.0  # refused for good
+    refused: Share = 0.0  # for now: these invitations go again
+    slow_at: Share = 0.05
+    stop_at: Share = 0.10
     silences: tuple[Silence, ...] = ()
 
 
@@ -144,6 +151,9 @@ class Product:
     noise: Share = 0.02  # of a signal's figures, a standard deviation
     signal_every: Span = MINUTE
     silences: tuple[Silence, ...] = ()
+    target: Share = 0.8  # the load that the gate aims at
+    slow_ms: Number | None = None  # the p95 that it doesn't want to pass
+    stale: Span = timedelta(minutes=5)  # a signal that is older holds the gate
 
 
 @dataclass(frozen=True)

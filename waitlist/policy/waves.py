@@ -1,0 +1,59 @@
+"""Waves by hand: how many of one are due by its plan, and when its mails are out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from waitlist.policy import deadlines, pace
+
+
+class Plan(NamedTuple):
+    """So many people from a time on, spread evenly over a while (zero: all at that time)."""
+
+    asked: int
+    starts_at: datetime
+    over: timedelta
+
+
+def due(plan: Plan, admitted: int, now: datetime) -> int:
+    """How many more people the plan lets in by `now`; the last of them when its while is over."""
+    if now < plan.starts_at:
+        return 0
+    by_now = plan.asked * (now - plan.starts_at) // plan.over if plan.over else plan.asked
+    return max(0, min(by_now, plan.asked) - admitted)
+
+
+def anchored(plan: Plan, admitted: int, now: datetime) -> Plan:
+    """The plan, begun later by whatever time was missed beyond 5 seconds and one person's turn.
+
+    So a wave that had to wait (pause, no seats, an outage, a clock that was set forward) ends
+    later, at its own pace, and never makes up for it in a lump. A clock that was set back moves
+    the plan back too.
+    """
+    if not plan.over or admitted >= plan.asked:
+        return plan
+    late = now - (plan.starts_at + plan.over * admitted / plan.asked)
+    most = pace.ALLOWANCE_CAP + plan.over / plan.asked
+    if late > most:
+        return plan._replace(starts_at=plan.starts_at + (late - most))
+    if admitted and late < -deadlines.OUTAGE:
+        return plan._replace(starts_at=plan.starts_at + late)
+    return plan
+
+
+def named_turns(cohorts: Sequence[int], room: Mapping[int, int | None], budget: int) -> list[int]:
+    """Of people who were named, by their cohorts, those whose turn it is: in the list's order.
+
+    Who finds the quota of their cohort used up (`room`; None: no quota) doesn't hold up the rest.
+    """
+    turns: list[int] = []
+    taken: Counter[int] = Counter()
+    for cohort in cohorts:
+        room_left = room[cohort]
+        if len(turns) < budget and (room_left is None or taken[cohort] < room_left):
+            taken[cohort] += 1
+            turns.append(cohort)
+    return turns
