@@ -23,6 +23,8 @@ SHORTEST = 1.0  # seconds of a step, at least
 FINELY = 96 * HOUR  # seats that come back are told by the hour for so long, then by six
 ALWAYS = ((0.0, math.inf),)
 FEW = 1e-6
+STRAIGHT = 0.2  # so far the exponential is taken for a straight line
+MOST_GROWN = 50.0  # then everybody ahead has left, and the number is still one
 LEAST = 0.1  # seats: fewer aren't waited for
 
 Seats = tuple[float, ...]  # how many are expected in each of the coming hours
@@ -130,7 +132,8 @@ class _Flow:
             flows = self._flows()
             end = self._end(flows)
             middle = (self._at + end) / 2
-            weight = (1 - self._gate.front) * math.exp(self._gate.leaving * middle / HOUR)
+            grown = math.exp(min(self._gate.leaving * middle / HOUR, MOST_GROWN))
+            weight = (1 - self._gate.front) * grown
             passed += weight * flows[0] * (end - self._at)
             self._advance(flows, end)
             yield end, passed
@@ -174,7 +177,7 @@ class _Flow:
     def _end(self, flows: Sequence[float]) -> float:
         """When a flow changes: a line is empty, a quota or the seats are used, a cohort opens."""
         total = sum(flows)
-        ends = [HORIZON - self._at]
+        ends = [HORIZON - self._at, STRAIGHT * HOUR / max(self._gate.leaving, FEW)]
         if self._at < SOON:
             ends.append(SOON - self._at)
         if total > 0 and self._free >= 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-LATELY = 3 * 3600.0  # seconds that are looked back
+LATELY = 3600.0  # seconds that are looked back
 SHORT = 300.0  # seconds of the rate: with fewer seats free, seats are short
 A_FEW = 20  # people who count as seen beside those who were
 MOST_FRONT = 0.9
