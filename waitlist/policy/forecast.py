@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -23,7 +23,8 @@ SHORTEST = 1.0  # seconds of a step, at least
 FINELY = 96 * HOUR  # seats that come back are told by the hour for so long, then by six
 ALWAYS = ((0.0, math.inf),)
 FEW = 1e-6
-A_FEW = 20  # people of the rate who count as seen at the pace of now
+STRAIGHT = 0.2  # so far the exponential is taken for a straight line
+MOST_GROWN = 50.0  # then everybody ahead has left, and the number is still one
 LEAST = 0.1  # seats: fewer aren't waited for
 
 Seats = tuple[float, ...]  # how many are expected in each of the coming hours
@@ -38,7 +39,7 @@ class Contender:
     weight: int = 1
     spans: tuple[Span, ...] = ALWAYS
     room: float = math.inf  # what its quota leaves
-    coming_back: Seats = ()  # of its seats
+    part: float = 0.0  # of all seats that come back, those that are of its quota
     arriving: float = 0.0  # people an hour who come into its line
 
 
@@ -50,6 +51,7 @@ class Gate:
     free: float  # seats
     pace_now: float = 1.0  # such as the health factor
     pace_lately: float = 1.0  # what was seen in the last hours
+    coming_back: Seats = ()  # of the seats that are held now
     no_show: float = 0.0  # of those who are invited from now on, the share whose seat comes back
     back_after: float = 72.5 * HOUR  # from being let in until then
     leaving: float = 0.0  # of those who wait, the share who leave in an hour
@@ -96,21 +98,6 @@ class OpenTime:
         return self._begins[nth] + so_much - self._before[nth]
 
 
-def busy_since(waits: Iterable[Span], now: float) -> float:
-    """Since when somebody waited at every moment, of whom these waits are known."""
-    since = now
-    for begin, end in sorted(waits, key=lambda wait: -wait[1]):
-        if end < since:
-            break
-        since = min(since, begin)
-    return since
-
-
-def pace_lately(admitted: float, allowed: float, pace_now: float) -> float:
-    """The part of the rate that was kept while people waited; little seen, that of now."""
-    return (admitted + A_FEW * pace_now) / (allowed + A_FEW)
-
-
 def course(gate: Gate, own: Contender, others: Sequence[Contender]) -> Course | None:
     """How the line of `own` will move; None if nobody is let in at all."""
     if gate.rate <= 0 or min(gate.pace_now, gate.pace_lately) <= 0 or not own.spans:
@@ -134,7 +121,7 @@ class _Flow:
         self._all = [own, *others]
         self._waiting = [math.inf, *(other.waiting for other in others)]
         self._room = [one.room for one in self._all]
-        self._back = [list(one.coming_back) for one in self._all]
+        self._back = list(gate.coming_back)  # by the hour, and more while it flows
         self._enough = own.waiting + 1_000 + own.waiting / 10
         self._free, self._at = gate.free, 0.0
 
@@ -145,22 +132,22 @@ class _Flow:
             flows = self._flows()
             end = self._end(flows)
             middle = (self._at + end) / 2
-            weight = (1 - self._gate.front) * math.exp(self._gate.leaving * middle / HOUR)
+            grown = math.exp(min(self._gate.leaving * middle / HOUR, MOST_GROWN))
+            weight = (1 - self._gate.front) * grown
             passed += weight * flows[0] * (end - self._at)
             self._advance(flows, end)
             yield end, passed
 
     def _anything_left(self) -> bool:
         """Whether there is a seat, or one can still be expected to come back."""
-        hour = int(self._at / HOUR)
-        return self._free >= 1 or any(sum(hours[hour:]) >= LEAST for hours in self._back)
+        return self._free >= 1 or sum(self._back[int(self._at / HOUR) :]) >= LEAST
 
     def _flows(self) -> list[float]:
         """People a second of each cohort, from now on."""
         pace = self._gate.pace_now if self._at < SOON else self._gate.pace_lately
         total = self._gate.rate * pace / HOUR
         if self._free < 1:
-            total = min(total, sum(map(self._coming_back, range(len(self._all)))))
+            total = min(total, self._coming_back())
         flows = [0.0] * len(self._all)
         able = {n: self._bound(n) for n, one in enumerate(self._all) if self._open(one)}
         while able and total > 0:
@@ -174,22 +161,23 @@ class _Flow:
 
     def _bound(self, n: int) -> float:
         """How many people a second a cohort can use at most, from now on."""
-        bound = math.inf if self._room[n] >= 1 else self._coming_back(n)
-        return min(bound, math.inf if self._waiting[n] > FEW else self._all[n].arriving / HOUR)
+        one = self._all[n]
+        by_quota = math.inf if self._room[n] >= 1 else self._coming_back() * one.part
+        return min(by_quota, math.inf if self._waiting[n] > FEW else one.arriving / HOUR)
 
     def _open(self, one: Contender) -> bool:
         nth = bisect_right(one.spans, (self._at, math.inf)) - 1
         return nth >= 0 and self._at < one.spans[nth][1]
 
-    def _coming_back(self, n: int) -> float:
-        """Seats a second that come back to a cohort until the end of this hour or six."""
+    def _coming_back(self) -> float:
+        """Seats a second that come back until the end of this hour or six."""
         so_long = self._to_next_hours()
-        return _between(self._back[n], self._at, self._at + so_long) / so_long
+        return _between(self._back, self._at, self._at + so_long) / so_long
 
     def _end(self, flows: Sequence[float]) -> float:
         """When a flow changes: a line is empty, a quota or the seats are used, a cohort opens."""
         total = sum(flows)
-        ends = [HORIZON - self._at]
+        ends = [HORIZON - self._at, STRAIGHT * HOUR / max(self._gate.leaving, FEW)]
         if self._at < SOON:
             ends.append(SOON - self._at)
         if total > 0 and self._free >= 1:
@@ -216,17 +204,15 @@ class _Flow:
 
     def _advance(self, flows: Sequence[float], end: float) -> None:
         """Go on to `end`: seats that were taken are used, and some of them come back later."""
-        for n, flow in enumerate(flows):
-            back = _between(self._back[n], self._at, end)
-            people = flow * (end - self._at)
-            self._free += back - people
-            self._room[n] += back - people
-            came = self._all[n].arriving / HOUR * (end - self._at)
-            self._waiting[n] = max(0.0, self._waiting[n] + came - people)
-            if flow > 0 and self._gate.no_show > 0:
-                begin = self._at + self._gate.back_after
-                _spread(self._back[n], people * self._gate.no_show, begin, end - self._at)
-        self._free = max(0.0, self._free)
+        length, back = end - self._at, _between(self._back, self._at, end)
+        for n, (one, flow) in enumerate(zip(self._all, flows, strict=True)):
+            self._room[n] += back * one.part - flow * length
+            came = one.arriving / HOUR * length
+            self._waiting[n] = max(0.0, self._waiting[n] + came - flow * length)
+        people = sum(flows) * length
+        self._free = max(0.0, self._free + back - people)
+        if lost := people * self._gate.no_show:
+            _spread(self._back, lost, self._at + self._gate.back_after, length)
         self._at = end
 
 

@@ -64,7 +64,8 @@ class Launch:
 
     def play_step(self, step: int) -> None:
         """Everything that happens in this step."""
-        self.operating.act(step * self.scenario.step)
+        if self.operating.act(step * self.scenario.step):
+            self.foretelling.settings_changed()
         self._lapse(step)
         self._register(step)
         self._confirm(step)
@@ -93,7 +94,6 @@ class Launch:
         within = self.scenario.completing.within + GRACE
         gone = self.invited.leave(step, math.ceil(within / self.scenario.step))
         expired = gone.by_cohort(self.cohorts)
-        self.foretelling.gone[-1] += expired.sum()
         back = self.late.move(step, self.rng).by_cohort(self.cohorts)
         self.late.leave(step, len(self.late.chances))
         for cohort in np.flatnonzero(expired).tolist():
@@ -108,7 +108,6 @@ class Launch:
     def _register(self, step: int) -> None:
         finished = self.invited.move(step, self.rng)
         self.learned.note(finished)
-        self.foretelling.finish(finished)
         registered = finished.by_cohort(self.cohorts)
         self.so_far["in"] += registered
         self.series["registered"][:, step] = registered
@@ -199,8 +198,8 @@ class Launch:
             people = self.gate.tick(self._waiting(None), mails - self.post.invitations.owed)
             if not people and self.gate.limit in ("paused", "capacity"):
                 break  # nothing gives a seat back before the next step
-            self._invite(people, step, seconds)
             self.foretelling.by_ticks[step] += sum(people.values())
+            self._invite(people, step, seconds)
 
     def _waiting(self, cohort: int | None) -> dict[int, int]:
         """How many wait in this line, or in each that is open."""
@@ -226,12 +225,12 @@ class Launch:
         """How long those waited who come in for the first time."""
         for slot, people in taken:
             if slot == CAME_BACK:
-                self.foretelling.to_front[step] += people
-                continue
-            waited = step - max(0, slot - IMPORT_SLOTS)
-            self.played.waits[waited] += people
-            self.first_time[cohort] += people
-            self.waited[cohort] += people * waited * self.seconds
+                self.foretelling.came_back[step] += people
+            else:
+                waited = step - max(0, slot - IMPORT_SLOTS)
+                self.played.waits[waited] += people
+                self.first_time[cohort] += people
+                self.waited[cohort] += people * waited * self.seconds
 
     def _send(self, step: int) -> None:
         mail, begins = self.scenario.mail, step * self.scenario.step

@@ -48,14 +48,16 @@ class Operating:
         self.joining = "open"
         self.changed_at: list[float] = []
 
-    def act(self, at: timedelta) -> None:
-        """Do what is due."""
+    def act(self, at: timedelta) -> bool:
+        """Do what is due; whether the operator changed a setting."""
+        before = len(self.changed_at)
         self.waves = [wave for wave in self.waves if wave.admitted < wave.plan.asked]
         while self.actions and self.actions[0].at <= at:
             self._do(self.actions.popleft(), at)
         for cohort, opens, row in zip(self.cohorts, self.opens, self.gate.cohorts, strict=True):
             within = hours.is_within(cohort.hours, cohort.zone, self.starts + at)
             row.open = within and opens is not None and opens <= at
+        return len(self.changed_at) > before
 
     def _do(self, action: Action, at: timedelta) -> None:
         if action.capacity is not None:

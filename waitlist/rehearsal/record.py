@@ -44,15 +44,22 @@ class Watched:
     settings: int  # how often the operator had changed something
     admitted_at: float | None = None
     left: bool = False
-    estimate: tuple[float, float, float] | None = None  # low, middle, high, in seconds
-    foretold: float = 0.0
+    estimate: tuple[float, float] | None = None  # in seconds: the range that was told
+    foretold: float = 0.0  # see `policy.wait.Range`
+    settings_changed: bool = False
+
+    @property
+    def off(self) -> int:
+        """-1 if the wait was less than the range that was told, 1 if more."""
+        if self.estimate is None or self.waited is None:
+            return 0
+        low, high = self.estimate
+        return int(self.waited > high) - int(self.waited < low)
 
     @property
     def was_right(self) -> bool:
         """Whether the wait lay in the range that was told."""
-        if self.estimate is None or self.waited is None:
-            return False
-        return self.estimate[0] <= self.waited <= self.estimate[2]
+        return self.estimate is not None and self.waited is not None and not self.off
 
     @property
     def waited(self) -> float | None:
@@ -83,11 +90,6 @@ class Played:
         series |= {name: np.zeros(steps) for name in GATE}
         series["wait"] = np.full((cohorts, steps), np.nan)  # mean of those admitted, in seconds
         return cls(scenario, seed, series, waits=np.zeros(steps + 1, dtype=np.int64))
-
-    def settings_changed(self, one: Watched) -> bool:
-        """Whether the operator changed a setting between the estimate and the admission."""
-        until = one.admitted_at or np.inf
-        return any(one.at < changed <= until for changed in self.changed_at)
 
     @property
     def hours(self) -> Numbers:

@@ -90,7 +90,7 @@ def _capacity_use(played: Played, seats: Numbers) -> float | None:
 def _estimates(played: Played) -> dict[str, Any]:
     """How often the wait lay in the range that was told, where the settings stayed the same."""
     told = [one for one in played.watched if one.estimate and one.admitted_at is not None]
-    scored = [one for one in told if not played.settings_changed(one)]
+    scored = [one for one in told if not one.settings_changed]
     return {
         "estimates": len(scored),
         "estimates_settings_changed": len(told) - len(scored),
