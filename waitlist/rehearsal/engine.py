@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 
@@ -118,11 +118,9 @@ class Launch:
             self.steering.arrive(int(registered.sum()), self._now(step))
 
     def _steer(self, step: int) -> None:
-        """Learn each hour; and go by what the product says."""
+        """Learn, and go by what the product says."""
         open_by_age = self.learned.open_by_age(self.invited, step)
-        hour = timedelta(hours=1) // self.scenario.step
-        if step % max(1, hour) == 0:
-            self.learned.learn(open_by_age)
+        self.learned.learn(open_by_age)
         if self.serving and self.steering:
             said = self.serving.signal(step, self.rng)
             self.steering.steer(said, self.gate.rate, self.learned, open_by_age, self._now(step))

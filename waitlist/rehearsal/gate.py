@@ -71,7 +71,8 @@ class Controls:
     @property
     def rate_in_force(self) -> float:
         """People an hour: the rate that is set, slowed by the product's health and by bounces."""
-        return self.rate * self.factor / (bounces.SLOWED if self.is_slowed else 1)
+        factor = 0.0 if self.is_held else self.factor
+        return self.rate * factor / (bounces.SLOWED if self.is_slowed else 1)
 
     def tick(self, waiting: Mapping[int, int], mails: int) -> dict[int, int]:
         """How many of each open cohort come in by the ticks of a step.
@@ -83,8 +84,8 @@ class Controls:
         self.apart = self.ticks * self.seconds / max(1, come)
         bounds = {  # of equal bounds the first is told
             "bounces": 0 if self.is_stopped else sys.maxsize,
-            "capacity": self.capacity - self.seats_used,
             "health": 0 if self.is_held else sys.maxsize,
+            "capacity": self.capacity - self.seats_used,
             "mail": mails,
             "rate": come,
         }

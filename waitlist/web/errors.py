@@ -79,6 +79,12 @@ PROBLEMS: dict[type[Exception], Problem] = {
         _("Please wait a minute"),
         _("Very many join from your network just now. Please try again in a minute."),
     ),
+    errors.JoiningClosed: Problem(
+        403,
+        "joining-closed",
+        _("Joining is closed for now"),
+        _("Nobody can join the line at the moment. Please come back later."),
+    ),
     errors.Busy: Problem(
         503,
         "busy",
@@ -93,7 +99,14 @@ PROBLEMS: dict[type[Exception], Problem] = {
     ),
 }
 PROBLEMS[InterfaceError] = PROBLEMS[PoolTimeout] = PROBLEMS[OperationalError]
-SAID_TO_ALL = (errors.Busy, errors.TooMany, OperationalError, InterfaceError, PoolTimeout)
+SAID_TO_ALL = (
+    errors.Busy,
+    errors.TooMany,
+    errors.JoiningClosed,
+    OperationalError,
+    InterfaceError,
+    PoolTimeout,
+)
 
 CLOSED = {
     "expired": Problem(
@@ -118,6 +131,7 @@ CLOSED = {
 
 BY_STATUS = {
     400: (_("We didn’t understand that"), _("Please go back and try again.")),
+    401: (_("We don’t know you"), _("Send the right token as Authorization: Bearer.")),
     403: (_("This came from another site"), _("Open the page here and send the form again.")),
     404: (_("There is no such page"), _("Please check the address.")),
     405: (_("That can’t be done here"), _("Please go back and try again.")),
@@ -206,7 +220,7 @@ def _http(error: HTTPException) -> Response:
     title, detail = BY_STATUS.get(error.code, (error.name, error.description or ""))
     response = answer(Problem(error.code, f"http-{error.code}", title, detail))
     for name, value in error.get_headers():
-        if name == "Allow":
+        if name in ("Allow", "WWW-Authenticate"):
             response.headers[name] = value
     return response
 
