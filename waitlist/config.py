@@ -44,7 +44,11 @@ class Settings:
     mail_password: str | None
     mail_use_tls: bool
     mail_from: str
-    mail_per_hour: int
+    mail_per_minute: int
+    mail_per_day: int | None
+    mail_warm_up: tuple[int, ...]
+    mail_bounces_slow: float
+    mail_bounces_stop: float
     proxy_hops: int
     joins_a_minute: int
     web_processes: int
@@ -95,6 +99,7 @@ def _read(values: Mapping[str, str], instance: Path) -> Settings:
         env.str("ENVIRONMENT", "production", validate=validate.OneOf(["production", "development"]))
         == "development"
     )
+    slow, stop = _bounces(env)
     return Settings(
         instance=instance,
         development=development,
@@ -114,7 +119,11 @@ def _read(values: Mapping[str, str], instance: Path) -> Settings:
         mail_password=env.str("MAIL_PASSWORD", None),
         mail_use_tls=env.bool("MAIL_USE_TLS", False),
         mail_from=_plain_address(env.str("MAIL_FROM", "waitlist@localhost.localdomain")),
-        mail_per_hour=env.int("MAIL_PER_HOUR", 100_000, validate=validate.Range(min=1)),
+        mail_per_minute=env.int("MAIL_PER_MINUTE", 6_000, validate=validate.Range(min=1)),
+        mail_per_day=env.int("MAIL_PER_DAY", None, validate=validate.Range(min=1)),
+        mail_warm_up=_warm_up(env.list("MAIL_WARM_UP", [], subcast=int)),
+        mail_bounces_slow=slow,
+        mail_bounces_stop=stop,
         proxy_hops=env.int("PROXY_HOPS", 0, validate=validate.Range(0, 10)),
         joins_a_minute=env.int("JOINS_A_MINUTE", 600, validate=validate.Range(min=1)),
         web_processes=env.int("WEB_CONCURRENCY", 2, validate=validate.Range(1, 256)),
@@ -189,6 +198,28 @@ def _plain_address(address: str) -> str:
     if "@" not in address or any(sign in address for sign in "\r\n<> "):
         raise SettingInvalid(f"MAIL_FROM must be a bare address, not {address!r}")
     return address
+
+
+def _warm_up(days: list[int]) -> tuple[int, ...]:
+    if any(mails < 1 for mails in days):
+        raise SettingInvalid(
+            "MAIL_WARM_UP must be the most mails of the first, second, … day, each at least 1, "
+            f"such as 200,1000,5000, not {','.join(map(str, days))}"
+        )
+    return tuple(days)
+
+
+def _bounces(env: Env) -> tuple[float, float]:
+    """The shares past which the gate slows and stops, in percent."""
+    percent = validate.Range(0, 100)
+    slow = env.float("MAIL_BOUNCES_SLOW", 2.0, validate=percent)
+    stop = env.float("MAIL_BOUNCES_STOP", 5.0, validate=percent)
+    if slow > stop:
+        raise SettingInvalid(
+            f"MAIL_BOUNCES_SLOW ({slow:g}) must not be over MAIL_BOUNCES_STOP ({stop:g}): "
+            "the gate slows first, and stops when it gets worse"
+        )
+    return slow, stop
 
 
 def flask_config(settings: Settings) -> dict[str, object]:

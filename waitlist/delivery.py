@@ -3,33 +3,46 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import structlog
-from redis.exceptions import RedisError
 from sqlalchemy import update
 
-from waitlist import accepted, extensions, lifetimes, outbox, projection, seats, writing
+from waitlist import (
+    accepted,
+    leasing,
+    lifetimes,
+    outbox,
+    projection,
+    remembered,
+    seats,
+    writing,
+)
 from waitlist.accepted import Notes
 from waitlist.extensions import db, reading
 from waitlist.failpoints import failpoint
 from waitlist.models import Entry, Message
 from waitlist.outbox import Leased
+from waitlist.postage import Told
 from waitlist.route import LONGEST, Answer, Outcome, Route, post_office
 from waitlist.writing import Letter
 
 log = structlog.get_logger()
 GIVE_UP_AFTER = timedelta(days=5)  # of "refused for now" (RFC 5321, section 4.5.4.1)
 MOST_UNKNOWN = 2  # tries cut off before the answer, after which the mail counts as taken
-PROBE_EVERY = 15  # seconds between two tries of a mail server that is away
+PROBE_EVERY = timedelta(seconds=15)  # between two tries of a mail server that is away
 AWAY_KEY = "waitlist:mail:away"
 ALONE_KEY = "waitlist:mail:alone"  # stands while the server is told of one mail at a time
-ALONE_FOR = 3_600  # seconds
+ALONE_FOR = timedelta(hours=1)
 GROUP = 20  # mails that are leased, and marked, together
 FRESH = 0.05  # seconds for which what SQL said of a mail is believed, and SQL isn't told of it
+SPENT_KEY = "waitlist:mail:spent"
+SAY_AGAIN = timedelta(hours=1)
+UNTRIED = (Outcome.UNSENT, Outcome.AWAY)  # which cost nothing of the budgets
 LEASE_LEFT = outbox.LEASE - LONGEST  # after which no mail of a group is begun
 
 
@@ -41,6 +54,7 @@ def deliver(clock: Callable[[], datetime], *, until: datetime) -> bool:
         while clock() < until:
             leased = _tell(owed, now=clock(), most=GROUP)
             if not leased:
+                _say_if_spent(now=clock())
                 return False
             failpoint("mail.leased")
             if not _deliver_group(leased, owed, route, notes, clock, until=until):
@@ -52,13 +66,13 @@ def deliver(clock: Callable[[], datetime], *, until: datetime) -> bool:
 @contextmanager
 def _route() -> Iterator[Route]:
     """A route to the server, of which it is remembered if it may not be told ahead."""
-    tells = not _remembers(ALONE_KEY)
+    tells = not remembered.stands(ALONE_KEY)
     with post_office(tells=tells) as route:
         try:
             yield route
         finally:
             if tells and not route.tells:
-                _remember(ALONE_KEY, ALONE_FOR)
+                remembered.remember(ALONE_KEY, ALONE_FOR)
 
 
 def _take_over(*, now: datetime) -> None:
@@ -73,7 +87,7 @@ def _take_over(*, now: datetime) -> None:
 
 def server_is_away() -> bool:
     """Whether the mail server failed within the last quarter of a minute."""
-    return _remembers(AWAY_KEY)
+    return remembered.stands(AWAY_KEY)
 
 
 class _Owed(NamedTuple):
@@ -125,8 +139,7 @@ def _deliver_group(
 
 
 def _give_back(rest: Sequence[Leased], owed: list[_Owed], *, now: datetime) -> bool:
-    _tell(owed, now=now)
-    outbox.hand_back(rest, now=now)
+    _tell(owed, now=now, back=rest)
     return True
 
 
@@ -142,26 +155,55 @@ def _hand_over(letter: Letter, then: Letter | None, route: Route) -> Answer:
     return route.deliver(letter.mail, letter.to, then=next_to)
 
 
-def _tell(owed: list[_Owed], *, now: datetime, most: int = 0) -> list[Leased]:
+def _tell(
+    owed: list[_Owed], *, now: datetime, most: int = 0, back: Sequence[Leased] = ()
+) -> list[Leased]:
     """Tell SQL of these answers, so that nothing is owed; and what is due next, leased.
 
-    By one transaction, as each takes SQLite's lock from those who join.
+    What goes back wasn't tried. By one transaction, as each takes SQLite's lock from those
+    who join.
     """
+    if not owed and not back and not most:
+        return []
     for one in owed:
         if one.answer.outcome not in (Outcome.SENT, Outcome.UNSENT):
             _settle(*one, now=now)  # first, since one of these may take the gate's lock
     _sent({one.leased: one.letter for one in owed if one.answer.outcome is Outcome.SENT}, now=now)
     for one in owed:
-        if one.answer.outcome is Outcome.UNSENT:
+        if one.answer.outcome is Outcome.UNSENT and one.letter.waits_until:
+            outbox.hand_back(one.leased, due_at=one.letter.waits_until)
+        elif one.answer.outcome is Outcome.UNSENT:
             outbox.mark(one.leased, state="cancelled", now=now, reason="no longer true")
-    leased = outbox.lease(now=now, most=most) if most else []
-    if owed and not most:
-        db.session.commit()
+    for leased in back:
+        outbox.hand_back(leased, due_at=now)
+    following = leasing.lease(now=now, most=most, told=_told(owed, back))
     if any(one.answer.outcome is Outcome.AWAY for one in owed):
-        _remember(AWAY_KEY, PROBE_EVERY)
+        remembered.remember(AWAY_KEY, PROBE_EVERY)
     _log(owed)
     owed.clear()
-    return leased
+    return following
+
+
+def _told(owed: Sequence[_Owed], back: Sequence[Leased]) -> Told:
+    """What these answers say of the budgets, and of how invitations fare."""
+    became = Counter(one.answer.outcome for one in owed if one.leased.is_invitation)
+    untried = [*back, *(one.leased for one in owed if one.answer.outcome in UNTRIED)]
+    invitations = sum(one.is_invitation for one in untried)
+    return Told(
+        sent=became[Outcome.SENT],
+        bounced=became[Outcome.REFUSED],
+        later=became[Outcome.LATER],
+        invitations_back=invitations,
+        others_back=len(untried) - invitations,
+    )
+
+
+def _say_if_spent(*, now: datetime) -> None:
+    """Log, once in a while, that mail waits for a budget: that is no error, and ends by itself."""
+    with reading():
+        until = leasing.waits_until(now=now)
+    if until is not None and remembered.is_news(SPENT_KEY, max(SAY_AGAIN, until - now)):
+        log.info("mail waits for its budget", until=until.isoformat())
 
 
 def _log(owed: Sequence[_Owed]) -> None:
@@ -205,18 +247,3 @@ def _bounce(leased: Leased, letter: Letter, answer: Answer, *, now: datetime) ->
     db.session.execute(update(Entry).where(Entry.id == letter.entry_id).values(suppressed_at=now))
     outbox.cancel(Message.entry_id == letter.entry_id, reason="address suppressed")
     projection.note_people([letter.entry_id])
-
-
-def _remember(key: str, seconds: int) -> None:
-    """What was learned of the mail server, for this and other workers."""
-    try:
-        extensions.redis().set(key, "1", ex=seconds)
-    except RedisError:
-        log.warning("Redis away, so this is forgotten", what=key)
-
-
-def _remembers(key: str) -> bool:
-    try:
-        return bool(extensions.redis().exists(key))
-    except RedisError:
-        return False

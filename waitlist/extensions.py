@@ -16,7 +16,7 @@ from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from sqlalchemy import Connection, CursorResult, Engine, Executable, event
+from sqlalchemy import Connection, CursorResult, Engine, Executable, Row, event
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import DeclarativeBase, configure_mappers
@@ -61,6 +61,16 @@ def reading() -> Iterator[None]:
         yield
     finally:
         db.session.rollback()
+        _read_only.reset(token)
+
+
+def glance(statement: Executable) -> Row[Any] | None:
+    """The first row as it is committed now, read beside the caller's own transaction."""
+    token = _read_only.set(True)
+    try:
+        with db.engine.connect() as connection:
+            return connection.execute(statement).first()
+    finally:
         _read_only.reset(token)
 
 

@@ -20,7 +20,6 @@ from sqlalchemy import (
     Integer,
     Text,
     bindparam,
-    func,
     insert,
     select,
     update,
@@ -86,43 +85,17 @@ def cancel(which: ColumnElement[bool], *, reason: str) -> int:
 
 
 class Leased(NamedTuple):
-    """A message under lease: which, by which lease, and how often it was tried before."""
+    """A message under lease: which, by which lease, how often it was tried before, and its kind."""
 
     id: int
     lease: int
     attempts: int
+    kind: str
 
-
-def lease(*, now: datetime, most: int = 1) -> list[Leased]:
-    """The next mails that are due, in their order, leased to the caller.
-
-    Commits, and with it whatever else the caller's transaction changed.
-    """
-    moments = {"now": now, "until": now + LEASE}
-    found = db.session.execute(_leasing(), {"most": most, **moments}).all()
-    db.session.commit()
-    return [Leased(*leased) for _, *leased in sorted(tuple(row) for row in found)]
-
-
-@cache
-def _leasing() -> Executable:
-    now, until = (bindparam(name, type_=Message.due_at.type) for name in ("now", "until"))
-    due = (
-        select(Message.id)
-        .where(Message.state == "queued", Message.due_at <= now)
-        .order_by(Message.priority, Message.due_at, Message.id)
-        .limit(bindparam("most", type_=Integer()))
-        .with_for_update(skip_locked=True)
-        .cte("due")
-    )
-    return (
-        update(Message.__table__)
-        .where(
-            Message.id.in_(select(due.c.id))
-        )  # the state too, and SQLite reads all that is queued
-        .values(state="sending", lease=Message.lease + 1, leased_until=until)
-        .returning(Message.priority, Message.id, Message.lease, Message.attempts)
-    )
+    @property
+    def is_invitation(self) -> bool:
+        """Whether what binds only invitations binds this mail."""
+        return self.kind == "invitation"
 
 
 def mark_sent(messages: Sequence[Leased], *, now: datetime) -> set[int]:
@@ -143,19 +116,17 @@ def _marking(dialect: str) -> tuple[Given, Executable]:
 
 
 def mark(message: Leased, *, state: str, now: datetime, reason: str = "") -> bool:
-    """Set a leased message's end, in the caller's transaction; False if the lease was lost."""
-    sent_at = now if state == "sent" else None
-    return bool(
-        rows_changed(_held(message).values(state=state, reason=reason[:200], sent_at=sent_at))
-    )
+    """Set a leased message's end, in the caller's transaction; False if the lease was lost.
+
+    Of one that isn't sent `due_at` tells then when it ended.
+    """
+    moment = {"sent_at": now} if state == "sent" else {"due_at": now}
+    return bool(rows_changed(_held(message).values(state=state, reason=reason[:200], **moment)))
 
 
-def hand_back(messages: Sequence[Leased], *, now: datetime) -> None:
-    """Queue leased messages again that weren't tried; commits. A lost lease changes nothing."""
-    for message in messages:
-        db.session.execute(_held(message).values(state="queued", due_at=now))
-    if messages:
-        db.session.commit()
+def hand_back(message: Leased, *, due_at: datetime) -> None:
+    """Queue a leased message again that wasn't tried. A lost lease changes nothing."""
+    db.session.execute(_held(message).values(state="queued", due_at=due_at))
 
 
 def put_back(message: Leased, *, now: datetime, reason: str, delay: bool = True) -> bool:
@@ -173,7 +144,7 @@ def put_back(message: Leased, *, now: datetime, reason: str, delay: bool = True)
 
 def overdue(*, now: datetime) -> list[Leased]:
     """What is leased by someone who didn't come back in time."""
-    late = select(Message.id, Message.lease, Message.attempts).where(
+    late = select(Message.id, Message.lease, Message.attempts, Message.kind).where(
         Message.state == "sending", Message.leased_until < now
     )
     return [Leased(*row) for row in db.session.execute(late).all()]
@@ -184,23 +155,6 @@ def reclaim(messages: Sequence[Leased]) -> int:
     return sum(
         rows_changed(_held(one).values(state="queued", reason="its worker didn't come back"))
         for one in messages
-    )
-
-
-def invitations_queued() -> int:
-    """How many invitations wait to be sent; all else goes after them, so it doesn't count."""
-    waiting = Message.state.in_(("queued", "sending"))
-    first = Message.priority <= PRIORITIES["invitation"]
-    return db.session.scalar(select(func.count()).select_from(Message).where(waiting, first)) or 0
-
-
-def is_due(*, now: datetime) -> bool:
-    """Whether a mail worker would find something to do."""
-    ready = (Message.state == "queued") & (Message.due_at <= now)
-    left = (Message.state == "sending") & (Message.leased_until < now)
-    return any(
-        db.session.scalar(select(select(Message.id).where(which).exists()))
-        for which in (ready, left)
     )
 
 

@@ -15,11 +15,13 @@ from sqlalchemy.orm import Bundle
 
 from waitlist import copying, letters
 from waitlist.extensions import db
-from waitlist.models import Entry, Invitation, Message
+from waitlist.models import Cohort, Entry, Invitation, Message
 from waitlist.outbox import Leased
+from waitlist.policy import hours
 from waitlist.rows import Given
 
 STANDING_STATES = ("waiting", "invited", "registered")
+BY_HOURS = ("invitation",)  # nobody asked for it just now, so it keeps to its cohort's hours
 
 MESSAGE = [
     *(Message.id, Message.kind, Message.state, Message.lease, Message.nonce),
@@ -31,13 +33,17 @@ ENTRY: Bundle[Any] = Bundle(
     *(Entry.name, Entry.locale, Entry.address, Entry.mail_to),
     *(Entry.left_at, Entry.confirmed_at, Entry.renewals),
 )
+COHORT: Bundle[Any] = Bundle("cohort", Cohort.hours, Cohort.timezone)
 INVITATION: Bundle[Any] = Bundle(
     "invitation", Invitation.id, Invitation.nonce, Invitation.generation, Invitation.state
 )
 
 
 class Letter(NamedTuple):
-    """A leased message, read from SQL; `mail` is None if it must not go any more."""
+    """A leased message, read from SQL; `mail` is None if it must not go now.
+
+    Then `waits_until` tells when it may, or is None if it must not go any more.
+    """
 
     kind: str
     entry_id: int
@@ -45,6 +51,7 @@ class Letter(NamedTuple):
     invitation_id: int | None
     to: str
     mail: bytes | None
+    waits_until: datetime | None
 
 
 def read(leased: Iterable[Leased], *, now: datetime) -> dict[Leased, Letter]:
@@ -60,12 +67,13 @@ def read(leased: Iterable[Leased], *, now: datetime) -> dict[Leased, Letter]:
 
 @cache
 def _found(dialect: str) -> tuple[Given, Executable]:
-    """Each of the given messages, with its `entry` and `invitation` (of None, if it has none)."""
+    """Each of the given messages, with its `entry`, `cohort`, and `invitation`: of None if none."""
     wanted = Given(dialect, "wanted", id=BigInteger())
     return wanted, (
-        select(*MESSAGE, ENTRY, INVITATION)
+        select(*MESSAGE, ENTRY, COHORT, INVITATION)
         .select_from(Message)
         .join(Entry, Entry.id == Message.entry_id)
+        .join(Cohort, Cohort.id == Entry.cohort_id)
         .outerjoin(Invitation, Invitation.id == Message.invitation_id)
         .where(Message.id.in_(select(wanted.c.id)))
     )
@@ -77,10 +85,18 @@ def _letter(message: Row[Any], lease: int, *, now: datetime) -> Letter:
     outdated = message.kind == "standing" and entry.state not in STANDING_STATES
     lost = message.state != "sending" or message.lease != lease
     unwanted = closed or outdated or lost or entry.suppressed_at is not None
-    mail = None if unwanted else _compose(message, now=now)
-    return Letter(
-        message.kind, entry.id, message.created_at, message.invitation_id, entry.mail_to, mail
-    )
+    waits_until = None if unwanted else _waits_until(message, now=now)
+    mail = None if unwanted or waits_until else _compose(message, now=now)
+    invitation_id, to = message.invitation_id, entry.mail_to
+    return Letter(message.kind, entry.id, message.created_at, invitation_id, to, mail, waits_until)
+
+
+def _waits_until(message: Row[Any], *, now: datetime) -> datetime | None:
+    """When the hours of its cohort begin, if a mail keeps to them and they aren't now."""
+    if message.kind not in BY_HOURS or message.cohort.hours is None:
+        return None
+    at = hours.next_moment(message.cohort.hours, message.cohort.timezone, now)
+    return at if at > now else None
 
 
 def _compose(message: Row[Any], *, now: datetime) -> bytes:

@@ -14,7 +14,7 @@ from types import FrameType
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from waitlist import create_app, outbox
+from waitlist import create_app, leasing
 from waitlist.errors import SettingInvalid
 from waitlist.extensions import db, reading
 from waitlist.onboarding import invitations
@@ -50,7 +50,7 @@ def tick(*, now: datetime) -> None:
             log.warning("the clock was away; deadlines shifted", seconds=gap.total_seconds())
         wake("admission")
         with reading():
-            mail_is_due = outbox.is_due(now=now)
+            mail_is_due = leasing.is_due(now=now)
         if mail_is_due:
             wake("mail")
     except SQLAlchemyError as error:

@@ -164,13 +164,13 @@ def test_a_pause_takes_effect_at_the_next_tick_and_binds_waves_too(launch: datet
 def test_a_tick_admits_no_more_than_the_mail_can_take_in_a_quarter_of_an_hour(
     make_app: MakeApp, now: datetime
 ) -> None:
-    with make_app(mail_per_hour=12).app_context():
-        people.crowd(5, now=now)
+    with make_app(mail_per_minute=1).app_context():
+        people.crowd(17, now=now)
         _no_mail_waits()
         people.open_gate(100, 36_000, now=now)
         waves.tick(now=now)
         tick = waves.tick(now=now + SECOND)
-    assert (tick.admitted, tick.limit) == (3, "mail")
+    assert (tick.admitted, tick.limit) == (15, "mail")
 
 
 def _no_mail_waits() -> None:

@@ -215,7 +215,7 @@ def test_strangers_mails_dont_stop_admission(
     make_app: MakeApp, sink: SmtpSink, now: datetime
 ) -> None:
     """P16, P24."""
-    app = make_app(mail_per_hour=40)
+    app = make_app(mail_per_minute=2)
     with app.app_context():
         projection.require_valid()
         people.wait_in_line(ALICE, now=now)

@@ -13,7 +13,7 @@ from tests import people
 from tests.conftest import Deliver
 from tests.people import ALICE, BOB, mails_owed
 from tests.servers import SmtpSink
-from waitlist import delivery, outbox
+from waitlist import delivery, leasing, outbox
 from waitlist.extensions import db
 from waitlist.models import Entry, Message
 
@@ -26,7 +26,7 @@ def _owe(kind: str, entry: Entry, now: datetime) -> None:
 
 
 def _lease(now: datetime) -> outbox.Leased:
-    [leased] = outbox.lease(now=now)
+    [leased] = leasing.lease(now=now)
     return leased
 
 
@@ -66,15 +66,15 @@ def test_mail_goes_in_the_order_of_its_kind_and_then_of_its_age(
 
 def test_a_mail_isnt_leased_before_it_is_due(alice: Entry, now: datetime) -> None:
     _owe("standing", alice, now)
-    assert outbox.lease(now=now - SECOND) == []
-    assert outbox.lease(now=now) != []
+    assert leasing.lease(now=now - SECOND) == []
+    assert leasing.lease(now=now) != []
 
 
 def test_a_leased_mail_isnt_leased_to_another(alice: Entry, now: datetime) -> None:
     """P9: each send takes a guarded queued to sending."""
     _owe("standing", alice, now)
     _lease(now)
-    assert outbox.lease(now=now) == []
+    assert leasing.lease(now=now) == []
 
 
 def test_workers_at_once_lease_each_mail_once(app: Flask, alice: Entry, now: datetime) -> None:
@@ -115,12 +115,12 @@ def test_what_a_dead_worker_left_is_sent_by_the_next(
     """P16: half a minute after its lease, without anyone's help."""
     _owe("standing", alice, now)
     _lease(now)
-    assert not outbox.is_due(now=now)
+    assert not leasing.is_due(now=now)
     assert deliver(now) == []
     later = now + outbox.LEASE + SECOND
-    assert outbox.is_due(now=later)
+    assert leasing.is_due(now=later)
     assert len(deliver(later)) == 1
-    assert not outbox.is_due(now=later)
+    assert not leasing.is_due(now=later)
 
 
 def test_cancelling_stops_what_is_queued_and_not_what_is_under_way(

@@ -29,6 +29,9 @@ def test_the_right_settings_are_read(tmp_path: Path) -> None:
     assert settings.confirm_within == timedelta(hours=48)
     assert settings.invite_within == timedelta(hours=72)
     assert not settings.development
+    assert (settings.mail_per_minute, settings.mail_per_day) == (6_000, None)
+    assert settings.mail_warm_up == ()
+    assert (settings.mail_bounces_slow, settings.mail_bounces_stop) == (2, 5)
 
 
 @pytest.mark.parametrize(
@@ -53,8 +56,14 @@ def test_the_right_settings_are_read(tmp_path: Path) -> None:
         ("MAIL_FROM", "us"),
         ("MAIL_FROM", "Us <us@example.com>"),
         ("MAIL_FROM", "us@example.com\r\nBcc: eve@example.org"),
-        ("MAIL_PER_HOUR", "0"),
-        ("MAIL_PER_HOUR", "-5"),
+        ("MAIL_PER_MINUTE", "0"),
+        ("MAIL_PER_MINUTE", "-5"),
+        ("MAIL_PER_DAY", "0"),
+        ("MAIL_WARM_UP", "200,0"),
+        ("MAIL_WARM_UP", "200,many"),
+        ("MAIL_BOUNCES_SLOW", "101"),
+        ("MAIL_BOUNCES_STOP", "-1"),
+        ("MAIL_BOUNCES_STOP", "1"),
         ("CONFIRM_WITHIN", "0"),
         ("CONFIRM_WITHIN", "2d"),
         ("INVITE_WITHIN", "0"),

@@ -118,7 +118,20 @@ def test_of_a_day_no_more_goes_than_its_budget_and_the_last_tenth_isnt_for_invit
     assert mailing.left_today(pace, spent) == 1
     spent = mailing.spend(pace, spent, invitations=0, others=1)
     assert mailing.grant(pace, spent)[:2] == (0, 0)
-    assert mailing.goes_on_at(pace, spent) == MIDNIGHT
+    assert mailing.waits_until(pace, spent) == MIDNIGHT
+
+
+def test_it_tells_when_mail_goes_on() -> None:
+    pace = Pace(60, per_day=100)
+    spent = _fresh(pace)
+    assert mailing.waits_until(pace, spent) is None
+    spent = mailing.spend(pace, spent, invitations=3, others=0)
+    at = mailing.waits_until(pace, spent)
+    assert at is not None
+    assert mailing.grant(pace, mailing.refilled(pace, spent, at - SECOND / 100)).mails == 0
+    assert mailing.grant(pace, mailing.refilled(pace, spent, at)).mails == 1
+    spent = mailing.spend(pace, spent, invitations=0, others=87)
+    assert mailing.waits_until(pace, spent, for_invitations=True) == MIDNIGHT
 
 
 def test_a_day_is_one_of_utc() -> None:
@@ -195,16 +208,8 @@ def test_foretold_and_sent_agree(
         sent += went
         if sent == people:
             break
-        left = mailing.grant(pace, spent).invitations
-        assert left == 0
-        moment = max(moment + timedelta(milliseconds=1), _next(pace, spent))
+        assert mailing.grant(pace, spent).invitations == 0
+        moment = mailing.waits_until(pace, spent, for_invitations=True) or moment
+        moment += timedelta(milliseconds=1)
     assert sent == people
     assert abs(moment - at) <= SECOND
-
-
-def _next(pace: Pace, spent: Spent) -> datetime:
-    """When the next invitation may go: the day's last tenth is for others."""
-    at = mailing.goes_on_at(pace, spent)
-    most = mailing.most_on(pace, spent.day or date.min, spent.first_day)
-    is_over = most is not None and spent.sent_today >= most - most // mailing.KEPT
-    return mailing._day_after(at) if is_over and at.date() == spent.day else at

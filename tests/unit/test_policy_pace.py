@@ -1,4 +1,4 @@
-"""The pace: what accrues, what a tick may admit, and how a budget is shared."""
+"""The pace: what accrues, and what a tick may admit."""
 
 from __future__ import annotations
 
@@ -8,20 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waitlist.policy import pace, sharing
-from waitlist.policy.sharing import Claim
+from waitlist.policy import pace
 
 SECOND = timedelta(seconds=1)
-COHORTS = st.dictionaries(
-    st.integers(1, 9),
-    st.builds(
-        Claim,
-        weight=st.integers(1, 20),
-        waiting=st.integers(0, 40),
-        room=st.none() | st.integers(-5, 40),
-    ),
-    max_size=5,
-)
 
 
 def test_the_allowance_grows_with_the_rate_and_keeps_fractions() -> None:
@@ -116,52 +105,3 @@ def test_the_mail_budget_is_what_goes_within_a_quarter_of_an_hour() -> None:
     assert pace.mail_budget(100, 0) == 25
     assert pace.mail_budget(100, 24) == 1
     assert pace.mail_budget(100, 26) == 0
-
-
-@given(st.integers(0, 200), COHORTS)
-def test_shares_stay_within_the_budget_and_what_each_can_use(
-    budget: int, claims: dict[int, Claim]
-) -> None:
-    people = sharing.shares(budget, claims).people
-    assert sum(people.values()) <= budget
-    assert all(0 <= people[name] <= claim.most for name, claim in claims.items())
-
-
-@given(st.integers(0, 200), COHORTS)
-def test_what_one_cohort_cant_use_is_lent_to_the_others(
-    budget: int, claims: dict[int, Claim]
-) -> None:
-    people = sharing.shares(budget, claims).people
-    assert sum(people.values()) == min(budget, sum(claim.most for claim in claims.values()))
-
-
-@given(
-    st.integers(1, 300),
-    st.dictionaries(st.integers(1, 9), st.integers(1, 20), min_size=1, max_size=5),
-)
-def test_shares_are_by_weight_to_within_a_person_or_so(
-    budget: int, weights: dict[int, int]
-) -> None:
-    claims = {name: Claim(weight=weight, waiting=10**6) for name, weight in weights.items()}
-    people = sharing.shares(budget, claims).people
-    for name, weight in weights.items():
-        assert abs(people[name] - budget * weight / sum(weights.values())) < len(weights)
-
-
-@given(st.dictionaries(st.integers(1, 9), st.integers(1, 20), min_size=2, max_size=5))
-def test_nobody_starves_when_every_budget_is_a_single_seat(weights: dict[int, int]) -> None:
-    total = sum(weights.values())
-    credit = dict.fromkeys(weights, 0.0)
-    people = dict.fromkeys(weights, 0)
-    for _ in range(total * 3):
-        claims = {
-            name: Claim(weight=weight, waiting=9, credit=credit[name])
-            for name, weight in weights.items()
-        }
-        shares = sharing.shares(1, claims)
-        credit.update(shares.credit)
-        for name, number in shares.people.items():
-            people[name] += number
-    for name, weight in weights.items():
-        assert abs(people[name] - 3 * weight) < len(weights)
-    assert min(people.values()) >= 1

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waitlist.policy import pace, sharing, waves
-from waitlist.policy.sharing import Claim
-from waitlist.policy.waves import Plan
+from waitlist.policy import pace, waves
+from waitlist.policy.waves import Plan, Share
 
 START = datetime(2027, 3, 1, 12, 0, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
@@ -121,37 +119,50 @@ def test_named_people_come_in_the_lists_order_and_a_full_quota_holds_up_nobody_e
     assert waves.named_turns([1, 2, 1, 2, 1], room, budget) == expected
 
 
-CLAIMS = st.dictionaries(
-    st.integers(1, 9),
-    st.builds(
-        Claim,
-        weight=st.integers(1, 20),
-        waiting=st.integers(0, 40),
-        credit=st.floats(-1, 1),
-        room=st.none() | st.integers(-5, 40),
-    ),
-    max_size=5,
+SHARES = st.dictionaries(
+    st.integers(1, 9), st.integers(0, 30).map(lambda of: Share(0, of)), max_size=5
 )
 
 
-@given(st.lists(st.integers(0, 40), max_size=8), CLAIMS)
-def test_sharing_a_budget_in_parts_gives_the_same_turns_as_sharing_it_at_once(
-    parts: list[int], claims: dict[int, Claim]
+@given(SHARES, st.lists(st.integers(0, 40), max_size=9))
+def test_turns_taken_in_parts_are_the_same_as_at_once(
+    shares: dict[int, Share], parts: list[int]
 ) -> None:
     """So a wave in rounds is the wave that its dry run foretold, however large the rounds are."""
-    whole = sharing.shares(sum(parts), claims)
-    turns: list[int] = []
+    whole = waves.turns(shares, sum(parts))
+    taken: list[int] = []
     for part in parts:
-        shares = sharing.shares(part, claims)
-        turns += shares.turns
-        claims = {
-            name: Claim(
-                weight=claim.weight,
-                waiting=claim.waiting - shares.people[name],
-                credit=shares.credit[name],
-                room=None if claim.room is None else claim.room - shares.people[name],
-            )
-            for name, claim in claims.items()
+        turns = waves.turns(shares, part)
+        taken += turns
+        shares = {
+            name: Share(share.taken + turns.count(name), share.of) for name, share in shares.items()
         }
-    assert turns == whole.turns
-    assert Counter(turns) == Counter(whole.people)
+    assert taken == whole
+
+
+@given(SHARES, st.integers(0, 200))
+def test_wherever_a_wave_is_halted_each_cohort_had_its_part_of_it(
+    shares: dict[int, Share], most: int
+) -> None:
+    turns = waves.turns(shares, most)
+    in_all = sum(share.of for share in shares.values())
+    assert len(turns) == min(most, in_all)
+    for name, share in shares.items():
+        assert abs(turns.count(name) - share.of * len(turns) / max(1, in_all)) <= len(shares) / 2
+
+
+@pytest.mark.parametrize(
+    "shares,most,fillable",
+    [
+        ({1: Share(0, 5), 2: Share(2, 4)}, {1: 5, 2: 2}, True),
+        ({1: Share(0, 5), 2: Share(2, 4)}, {1: 5, 2: 1}, False),
+        ({1: Share(0, 5), 2: Share(2, 4)}, {1: 5}, False),
+        ({1: Share(5, 5), 2: Share(0, 1)}, {2: 1}, True),
+        ({1: Share(5, 5)}, {1: 9}, False),
+        ({}, {1: 9}, False),
+    ],
+)
+def test_shares_hold_while_all_that_is_left_of_them_can_be_filled(
+    shares: dict[int, Share], most: dict[int, int], fillable: bool
+) -> None:
+    assert waves.still_hold(shares, most) is fillable

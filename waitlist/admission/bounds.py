@@ -1,21 +1,39 @@
-"""What bounds a tick: free seats, mail that can still go, the allowance of the rate."""
+"""What bounds a tick: free seats, mail that can still go, bounces, the allowance of the rate."""
 
 from __future__ import annotations
 
-from waitlist import outbox
-from waitlist.extensions import settings
+from datetime import datetime
+
+from waitlist import leasing, postage
 from waitlist.models import Gate
-from waitlist.policy import pace
+from waitlist.policy import bounces, mailing, pace
 from waitlist.policy.pace import Budget
+from waitlist.postage import Postage
 
 
-def of_tick(gate: Gate) -> Budget:
+def rate_in_force(gate: Gate, *, now: datetime) -> float:
+    """People an hour at which the allowance grows: those set, slowed by what slows the gate."""
+    return gate.rate * _by_bounces(postage.read(now=now))
+
+
+def of_tick(gate: Gate, *, now: datetime) -> Budget:
     """How many a tick may admit now, and the word for what bounds it; see `gate.LIMITS`."""
-    return pace.tick_budget(
-        paused=gate.paused,
-        bounds={  # of equal bounds the first is told
-            "capacity": gate.capacity - gate.seats_used,
-            "mail": pace.mail_budget(settings().mail_per_hour, outbox.invitations_queued()),
-            "rate": pace.allowed(gate.allowance),
-        },
-    )
+    mail = postage.read(now=now)
+    bounds = {  # of equal bounds the first is told
+        "capacity": gate.capacity - gate.seats_used,
+        "mail": _mailable(mail, now=now),
+        "rate": pace.allowed(gate.allowance),
+    }
+    if mail.stopped_at is not None:
+        bounds = {"bounces": 0, **bounds}
+    return pace.tick_budget(paused=gate.paused, bounds=bounds)
+
+
+def _by_bounces(mail: Postage) -> float:
+    return 1 / bounces.SLOWED if mail.is_slowed else 1.0
+
+
+def _mailable(mail: Postage, *, now: datetime) -> int:
+    """How many more invitations can be out within a quarter of an hour."""
+    most = mail.within_horizon()
+    return most - leasing.invitations_queued(until=now + mailing.HORIZON, most=most)

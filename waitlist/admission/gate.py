@@ -62,7 +62,7 @@ def show(*, now: datetime) -> GateView:
         taken=taken,
         waiting=sum(waiting.values()),
         waiting_open=waiting_open,
-        limit=_limit(gate, waiting_open),
+        limit=_limit(gate, waiting_open, now=now),
         version=gate.version,
         ticked_at=gate.ticked_at.isoformat() if gate.ticked_at else None,
     )
@@ -122,9 +122,9 @@ def as_json(view: GateView) -> dict[str, object]:
     return asdict(view)
 
 
-def _limit(gate: Gate, waiting_open: int) -> str:
-    budget = bounds.of_tick(gate)
-    if budget.limit in ("paused", "capacity") or waiting_open:
+def _limit(gate: Gate, waiting_open: int, *, now: datetime) -> str:
+    budget = bounds.of_tick(gate, now=now)
+    if budget.limit in ("paused", "capacity", "bounces") or waiting_open:
         return budget.limit
     return "nobody"
 

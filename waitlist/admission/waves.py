@@ -54,7 +54,7 @@ def tick(*, now: datetime) -> Outcome:
 
     def decide(gate: Gate, _admitted: int) -> Budget:
         _accrue(gate, now=now)
-        return bounds.of_tick(gate)
+        return bounds.of_tick(gate, now=now)
 
     return _run(Outcome(asked=None), decide, None, actor="clock", reason="", now=now)
 
@@ -181,7 +181,7 @@ def _round(
 def _accrue(gate: Gate, *, now: datetime) -> None:
     elapsed = now - (gate.ticked_at or now)
     if not gate.paused and gate.seats_used < gate.capacity:
-        gate.allowance = pace.accrue(gate.allowance, gate.rate, elapsed)
+        gate.allowance = pace.accrue(gate.allowance, bounds.rate_in_force(gate, now=now), elapsed)
     if gate.ticked_at is None or elapsed > timedelta() or elapsed < -deadlines.OUTAGE:
         gate.ticked_at = now  # a clock a little behind another changes nothing; a step is taken
 

@@ -42,7 +42,10 @@ class Message(db.Model):  # type: ignore[name-defined, misc]
 
 
 class MailPace(db.Model):  # type: ignore[name-defined, misc]
-    """How much mail may go now, one row: an allowance that accrues, and what went today (UTC)."""
+    """How much mail may go now and how it fares, one row; see `policy.mailing`, `policy.bounces`.
+
+    What may go at once, what went today (UTC), and what became of the last invitations.
+    """
 
     __tablename__ = "mail_pace"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -51,3 +54,8 @@ class MailPace(db.Model):  # type: ignore[name-defined, misc]
     day: Mapped[date | None]
     sent_today: Mapped[int] = mapped_column(default=0)
     first_day: Mapped[date | None]
+    invitations_sent: Mapped[float] = mapped_column(default=0.0)
+    invitations_bounced: Mapped[float] = mapped_column(default=0.0)
+    invitations_later: Mapped[float] = mapped_column(default=0.0)
+    noted_at: Mapped[datetime | None] = mapped_column(Moment)
+    stopped_at: Mapped[datetime | None] = mapped_column(Moment)  # by too many bounces

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 HOUR = 3600.0
-SOON = HOUR / 2  # for so long the pace of now is believed in, then that of the last hours
+SOON = HOUR / 2  # for so long the pace of now is believed in, then that of the last hour
+DOUBLES = 3 * HOUR  # in which a pace doubles that the product's health lets grow
 HORIZON = 400 * 24 * HOUR  # nobody is told of a wait that is longer
 SHORTEST = 1.0  # seconds of a step, at least
 FINELY = 96 * HOUR  # seats that come back are told by the hour for so long, then by six
@@ -50,7 +51,8 @@ class Gate:
     rate: float  # people an hour by the settings; 0 while paused
     free: float  # seats
     pace_now: float = 1.0  # such as the health factor
-    pace_lately: float = 1.0  # what was seen in the last hours
+    pace_lately: float = 1.0  # what was seen in the last hour
+    pace_limit: float = 0.0  # to which it may grow from there, as the product's health allows
     coming_back: Seats = ()  # of the seats that are held now
     no_show: float = 0.0  # of those who are invited from now on, the share whose seat comes back
     back_after: float = 72.5 * HOUR  # from being let in until then
@@ -144,8 +146,7 @@ class _Flow:
 
     def _flows(self) -> list[float]:
         """People a second of each cohort, from now on."""
-        pace = self._gate.pace_now if self._at < SOON else self._gate.pace_lately
-        total = self._gate.rate * pace / HOUR
+        total = self._gate.rate * self._pace() / HOUR
         if self._free < 1:
             total = min(total, self._coming_back())
         flows = [0.0] * len(self._all)
@@ -158,6 +159,15 @@ class _Flow:
             total -= sum(flows[n] for n in bound)
             able = {n: most for n, most in able.items() if bound and n not in bound}
         return flows
+
+    def _pace(self) -> float:
+        gate = self._gate
+        if self._at < SOON:
+            return gate.pace_now
+        return max(gate.pace_lately, min(gate.pace_limit, gate.pace_lately * self._growth()))
+
+    def _growth(self) -> float:
+        return float(2 ** min(self._at / DOUBLES, MOST_GROWN))
 
     def _bound(self, n: int) -> float:
         """How many people a second a cohort can use at most, from now on."""
@@ -180,6 +190,8 @@ class _Flow:
         ends = [HORIZON - self._at, STRAIGHT * HOUR / max(self._gate.leaving, FEW)]
         if self._at < SOON:
             ends.append(SOON - self._at)
+        elif self._gate.pace_lately * self._growth() < self._gate.pace_limit:
+            ends.append(HOUR)
         if total > 0 and self._free >= 1:
             ends.append(self._free / total)
         elif self._free < 1:

@@ -119,12 +119,13 @@ def left_today(pace: Pace, spent: Spent) -> int | None:
     return None if left == NO_LIMIT else max(0, left)
 
 
-def goes_on_at(pace: Pace, spent: Spent) -> datetime:
-    """When the next mail may go, if none may now."""
+def waits_until(pace: Pace, spent: Spent, *, for_invitations: bool = False) -> datetime | None:
+    """When the next mail may go, or the next invitation; None if one may now."""
     now = _counted(spent)
-    if _left(pace, spent) <= 0:
+    if _left(pace, spent, for_invitations=for_invitations) <= 0:
         return _day_after(now)
-    return now + timedelta(seconds=max(0.0, (1 - spent.allowance) / pace.per_second))
+    missing = 1 - spent.allowance - LEAST
+    return now + timedelta(seconds=missing / pace.per_second) if missing > 0 else None
 
 
 def within(pace: Pace, spent: Spent, horizon: timedelta = HORIZON) -> int:

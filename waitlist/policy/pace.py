@@ -11,7 +11,7 @@ ALLOWANCE_CAP = timedelta(seconds=5)
 MAIL_HORIZON = timedelta(minutes=15)
 
 
-def accrue(allowance: float, rate: int, elapsed: timedelta) -> float:
+def accrue(allowance: float, rate: float, elapsed: timedelta) -> float:
     """The allowance after `elapsed` at `rate` people an hour, in people and fractions.
 
     It holds at most 5 seconds of rate (or one person, where that is more), and of a

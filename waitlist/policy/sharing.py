@@ -1,8 +1,14 @@
-"""How a budget is shared among cohorts."""
+"""How a budget is shared among cohorts.
+
+By the largest remainder (Hamilton, 1792; Balinski and Young, "Fair Representation", 1982): each
+gets the whole seats of its part by weight, and those that are left go to the largest
+remainders. What a cohort's remainder lacks or has too much is its credit at the next sharing,
+so that a budget of a single seat is shared rightly too, over time. Knows no Flask and no SQL.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,37 +29,55 @@ class Claim:
 
 
 class Shares(NamedTuple):
-    """How many each cohort gets, its credit for the next sharing, and whose turn each seat is."""
+    """How many each cohort gets, and the credit that it takes to the next sharing."""
 
     people: dict[int, int]
     credit: dict[int, float]
-    turns: list[int]
 
 
 def shares(budget: int, claims: Mapping[int, Claim]) -> Shares:
     """The budget shared among cohorts by weight; what one can't use is lent to the others.
 
-    Smooth weighted round-robin (nginx, 2012): each seat credits every claimant its weight's
-    share and goes to the one with most credit. The credit carried over keeps the shares
-    right, and nobody starved, when a budget is a single seat; so sharing a budget in parts, one
-    after the other, gives everybody the same turns as sharing it at once.
+    It takes as long for a million seats as for one.
+    """
+    people, sharing, left = _lend(budget, claims)
+    credit = {name: claim.credit for name, claim in claims.items()}
+    total = sum(claims[name].weight for name in sharing)
+    for name in sharing:
+        people[name], remainder = divmod(left * claims[name].weight, total)
+        credit[name] += remainder / total
+    for _ in range(left - sum(people[name] for name in sharing)):  # fewer than share
+        able = [name for name in sharing if people[name] < claims[name].most]
+        neediest = max(able, key=lambda name: credit[name])
+        people[neediest] += 1
+        credit[neediest] -= 1
+    hungry = [name for name in claims if people[name] < claims[name].most]
+    return Shares(people, _unsaved(credit, hungry))
+
+
+def _lend(budget: int, claims: Mapping[int, Claim]) -> tuple[dict[int, int], list[int], int]:
+    """Who is full with what they can use; who shares the rest by weight; and the rest.
+
+    The first to be full is who can use least for its weight, and what it leaves makes the parts
+    of the others larger.
     """
     people = dict.fromkeys(claims, 0)
-    credit = {name: claim.credit for name, claim in claims.items()}
-    turns: list[int] = []
-    while (left := budget - len(turns)) > 0:
-        able = [name for name, claim in claims.items() if people[name] < claim.most]
-        if len(able) < 2:  # whoever is alone gets all the rest, and no credit moves
-            for name in able:
-                rest = min(left, claims[name].most - people[name])
-                people[name] += rest
-                turns += [name] * rest
-            break
-        total = sum(claims[name].weight for name in able)
-        for name in able:
-            credit[name] += claims[name].weight / total
-        winner = max(able, key=lambda name: credit[name])
-        credit[winner] -= 1
-        people[winner] += 1
-        turns.append(winner)
-    return Shares(people, credit, turns)
+    total = sum(claim.weight for claim in claims.values())
+    sharing = sorted(claims, key=lambda name: -claims[name].most / claims[name].weight)
+    while sharing:
+        claim = claims[sharing[-1]]
+        if claim.most * total > budget * claim.weight:
+            return people, sorted(sharing), budget
+        people[sharing.pop()] = claim.most
+        budget, total = budget - claim.most, total - claim.weight
+    return people, [], 0
+
+
+def _unsaved(credit: Mapping[int, float], hungry: Collection[int]) -> dict[int, float]:
+    """The credits, where nobody saves up who is full: theirs goes to the others in equal parts.
+
+    What they had too much they still owe. So no credit grows without bound.
+    """
+    kept = {name: one if name in hungry else min(one, 0.0) for name, one in credit.items()}
+    saved = sum(credit.values()) - sum(kept.values())
+    return kept | {name: kept[name] + saved / len(hungry) for name in hungry}

@@ -15,7 +15,7 @@ from typing import NamedTuple
 TWO_SIDED = 0.025  # of the 5% outside the bounds, on either side
 NORMAL = 1.959964  # standard deviations around the mean that hold 95%
 FASTER = 2.0  # than of late: people may yet come at most
-FOLLOWED = 30  # people who must have been seen for so long; of fewer in all a third of them
+FOLLOWED = 30  # people must have been seen for so long, or a tenth of those who may have been
 
 
 class Span(NamedTuple):
@@ -70,7 +70,7 @@ def foreseen(spans: Sequence[Span], last: int) -> list[Share]:
     Beyond what was seen of enough people they go on to come as of late (a constant hazard);
     by the lower bound nobody does any more, by the upper one they come `FASTER`.
     """
-    known = shares(spans)[: _followed(spans, last)]
+    known = shares(spans)[: followed(spans, last)]
     if not known:
         return [NOTHING_KNOWN] * last
     end, (pace, at_most) = known[-1], _pace(spans, len(known))
@@ -82,6 +82,22 @@ def foreseen(spans: Sequence[Span], last: int) -> list[Share]:
         )
         for more in range(1, last - len(known) + 1)
     ]
+
+
+def followed(spans: Sequence[Span], last: int) -> int:
+    """To the end of how many spans, of the first `last`, enough people were followed.
+
+    Where some have been asked for longer than others, the latter can't tell of what comes late.
+    """
+    people = at_risk = sum(span.did + span.left for span in spans)
+    not_yet = 1.0
+    for nth, span in enumerate(spans[:last]):
+        if not_yet and at_risk < max(1, min(FOLLOWED, people * not_yet / 10)):
+            return nth
+        if at_risk:
+            not_yet *= 1 - span.did / at_risk
+        at_risk -= span.did + span.left
+    return min(len(spans), last)
 
 
 def coming(
@@ -115,18 +131,7 @@ def _pace(spans: Sequence[Span], until: int) -> tuple[float, float]:
             did, waited = did + span.did, waited + at_risk
         at_risk -= span.did + span.left
     most = did + NORMAL * math.sqrt(did) - math.log(TWO_SIDED)
-    return did / waited, FASTER * most / waited
-
-
-def _followed(spans: Sequence[Span], last: int) -> int:
-    """The first so many spans to whose end enough people were followed."""
-    at_risk = sum(span.did + span.left for span in spans)
-    enough = min(FOLLOWED, math.ceil(at_risk / 3)) or 1
-    for nth, span in enumerate(spans[:last]):
-        if at_risk < enough:
-            return nth
-        at_risk -= span.did + span.left
-    return min(len(spans), last)
+    return did / max(waited, 1), FASTER * most / max(waited, 1)
 
 
 def _share(not_yet: float, variance: float, people: int) -> Share:

@@ -1,10 +1,12 @@
-"""Waves by hand: how many of one are due by its plan, and when its mails are out."""
+"""Waves by hand: how many of one are due by its plan, and whose turn it is."""
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import NamedTuple
 
 from waitlist.policy import deadlines, pace
@@ -16,6 +18,13 @@ class Plan(NamedTuple):
     asked: int
     starts_at: datetime
     over: timedelta
+
+
+class Share(NamedTuple):
+    """A cohort's share of a wave: how many have come in, and how many shall."""
+
+    taken: int
+    of: int
 
 
 def due(plan: Plan, admitted: int, now: datetime) -> int:
@@ -44,6 +53,27 @@ def anchored(plan: Plan, admitted: int, now: datetime) -> Plan:
     return plan
 
 
+def turns(shares: Mapping[int, Share], most: int) -> list[int]:
+    """Whose turn it is next, person by person: `most` turns, or all that are left of the shares.
+
+    They are mixed evenly, so wherever a wave stops each cohort has had its part; and it is the
+    same whether turns are taken one by one or a thousand at once.
+    """
+    in_order = heapq.merge(*(_turns_of(name, share) for name, share in shares.items()))
+    return [name for _, name in islice(in_order, most)]
+
+
+def still_hold(shares: Mapping[int, Share], most: Mapping[int, int]) -> bool:
+    """Whether something is left of these shares, and the cohorts have enough to fill it all.
+
+    Else they are decided anew: `most` is what each could use.
+    """
+    left = {name: share.of - share.taken for name, share in shares.items()}
+    return any(left.values()) and all(
+        people <= most.get(name, 0) for name, people in left.items() if people
+    )
+
+
 def named_turns(cohorts: Sequence[int], room: Mapping[int, int | None], budget: int) -> list[int]:
     """Of people who were named, by their cohorts, those whose turn it is: in the list's order.
 
@@ -57,3 +87,8 @@ def named_turns(cohorts: Sequence[int], room: Mapping[int, int | None], budget: 
             taken[cohort] += 1
             turns.append(cohort)
     return turns
+
+
+def _turns_of(name: int, share: Share) -> Iterator[tuple[float, int]]:
+    for nth in range(share.taken, share.of):
+        yield (nth + 0.5) / share.of, name

@@ -187,6 +187,7 @@ class Launch:
         begins = self._now(step)
         self.waited, self.first_time = np.zeros(self.cohorts), self._nobody()
         mails = self.post.room(begins) + self.post.invitations.owed
+        self.gate.is_slowed, self.gate.is_stopped = self.post.is_slowed, self.post.is_stopped
         for number in range(self.gate.ticks):
             seconds = step * self.seconds + number * self.gate.seconds
             now = begins + timedelta(seconds=(number + 1) * self.gate.seconds)
@@ -197,8 +198,8 @@ class Launch:
             people = self.gate.tick(self._waiting(None), mails - self.post.invitations.owed)
             if not people and self.gate.limit in ("paused", "capacity"):
                 break  # nothing gives a seat back before the next step
-            self.foretelling.by_ticks[step] += sum(people.values())
             self._invite(people, step, seconds)
+            self.foretelling.by_ticks[step] += sum(people.values())
 
     def _waiting(self, cohort: int | None) -> dict[int, int]:
         """How many wait in this line, or in each that is open."""
@@ -225,11 +226,11 @@ class Launch:
         for slot, people in taken:
             if slot == CAME_BACK:
                 self.foretelling.came_back[step] += people
-            else:
-                waited = step - max(0, slot - IMPORT_SLOTS)
-                self.played.waits[waited] += people
-                self.first_time[cohort] += people
-                self.waited[cohort] += people * waited * self.seconds
+                continue
+            waited = step - max(0, slot - IMPORT_SLOTS)
+            self.played.waits[waited] += people
+            self.first_time[cohort] += people
+            self.waited[cohort] += people * waited * self.seconds
 
     def _send(self, step: int) -> None:
         mail, begins = self.scenario.mail, step * self.scenario.step
@@ -250,12 +251,8 @@ class Launch:
     def _write_down(self, step: int) -> None:
         for name, people in self.so_far.items():
             self.series[name][:, step] = people
-        np.divide(
-            self.waited,
-            self.first_time,
-            where=self.first_time > 0,
-            out=self.series["wait"][:, step],
-        )
+        some = self.first_time > 0
+        self.series["wait"][some, step] = self.waited[some] / self.first_time[some]
         self.series["waiting"][:, step] = [line.waiting for line in self.lines]
         self.series["pending"][:, step] = self.pending.standing(step).by_cohort(self.cohorts)
         self.series["invited"][:, step] = self.invited.standing(step).by_cohort(self.cohorts)
@@ -263,7 +260,7 @@ class Launch:
         self.series["unasked"][:, step] = self.post.confirmations.by_cohort(self.cohorts)
         self.series["mails_owed"][step] = self.post.owed
         self.series["capacity"][step] = self.gate.capacity
-        self.series["rate"][step] = self.gate.rate
+        self.series["rate"][step] = self.gate.rate_in_force
         self.series["factor"][step] = self.gate.factor
         self.series["limit"][step] = LIMITS.index(self.gate.limit)
         if self.serving:

@@ -41,7 +41,7 @@ class Foretelling:
         others = tuple(contender for contender in contenders if contender.spans)
         told = wait.estimate(one.ahead, Outlook(self._gate(step), own, others, self.spread))
         if told is not None:
-            one.estimate, one.foretold = (told.low, told.high), told.foretold
+            one.estimate, one.foretold = told[:3], told.foretold
 
     def settings_changed(self) -> None:
         """An operator did something: what was told before it can't be held against anybody."""
@@ -74,11 +74,13 @@ class Foretelling:
         coming = survival.coming(open_by_age, not_later, learned.last + 1)
         since = max(0, step - round(LATELY / self.launch.seconds))
         front, people = (float(each[since:step].sum()) for each in (self.came_back, self.by_ticks))
+        pace_now = gate.rate_in_force / max(1, gate.rate)
         return Gate(
             rate=rate,
             free=free,
-            pace_now=gate.factor,
-            pace_lately=self._pace(step, rate, free),
+            pace_now=pace_now,
+            pace_lately=self._pace(step, rate, free, pace_now),
+            pace_limit=lately.pace_limit(pace_now, self._strain()),
             coming_back=tuple(hour.expired for hour in coming),
             no_show=1 - not_later[-1],
             back_after=(self.launch.scenario.completing.within + GRACE).total_seconds(),
@@ -86,7 +88,7 @@ class Foretelling:
             front=lately.front(front, people),
         )
 
-    def _pace(self, step: int, rate: float, free: int) -> float:
+    def _pace(self, step: int, rate: float, free: int, pace_now: float) -> float:
         now, seconds = step * self.launch.seconds, self.launch.seconds
         changed = self.launch.operating.changed_at
         waits = [
@@ -97,7 +99,13 @@ class Foretelling:
         since = max(lately.busy_since(waits, now), *changed[-1:], 0.0)
         admitted = float(self.by_ticks[int(since / seconds) : step].sum())
         hours = (now - since) / HOUR
-        return lately.pace_lately(rate, free, admitted, hours, self.launch.gate.factor)
+        return lately.pace_lately(rate, free, admitted, hours, pace_now)
+
+    def _strain(self) -> float | None:
+        """What the product carries, of what it should at most, if its health slows the gate."""
+        steering = self.launch.steering
+        binds = steering and steering.loop and steering.factor < 1
+        return steering.loop.strain if steering and steering.loop and binds else None
 
     def _leaving(self, step: int) -> float:
         """Of those who wait, the share who left an hour so far."""

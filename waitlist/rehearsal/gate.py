@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from waitlist.policy import pace, sharing
+from waitlist.policy import bounces, pace, sharing
 from waitlist.policy.pace import Budget
 from waitlist.policy.sharing import Claim
 from waitlist.rehearsal.scenario import Gate, Scenario
@@ -45,6 +45,8 @@ class Controls:
     allowance: float = 0.0
     factor: float = 1.0  # of the product's health
     is_held: bool = False  # by it
+    is_slowed: bool = False  # by bounces
+    is_stopped: bool = False
     ticks: int = 1
     seconds: float = 1.0
     limit: str = "nobody"
@@ -63,21 +65,24 @@ class Controls:
             seconds=scenario.step.total_seconds() / ticks,
         )
 
+    @property
+    def rate_in_force(self) -> float:
+        """People an hour: the rate that is set, slowed by the product's health and by bounces."""
+        return self.rate * self.factor / (bounces.SLOWED if self.is_slowed else 1)
+
     def tick(self, waiting: Mapping[int, int], mails: int) -> dict[int, int]:
         """How many of each open cohort come in at this tick, if so many mails can still go soon."""
         if not self.paused and self.seats_used < self.capacity:
             elapsed = timedelta(seconds=self.seconds)
-            rate = round(self.rate * self.factor)
-            self.allowance = pace.accrue(self.allowance, rate, elapsed)
-        budget = pace.tick_budget(
-            paused=self.paused,
-            bounds={
-                "capacity": self.capacity - self.seats_used,
-                "health": 0 if self.is_held else sys.maxsize,
-                "mail": mails,
-                "rate": pace.allowed(self.allowance),
-            },
-        )
+            self.allowance = pace.accrue(self.allowance, self.rate_in_force, elapsed)
+        bounds = {  # of equal bounds the first is told
+            "bounces": 0 if self.is_stopped else sys.maxsize,
+            "capacity": self.capacity - self.seats_used,
+            "health": 0 if self.is_held else sys.maxsize,
+            "mail": mails,
+            "rate": pace.allowed(self.allowance),
+        }
+        budget = pace.tick_budget(paused=self.paused, bounds=bounds)
         people = self._share(budget, waiting)
         self.allowance = max(0.0, self.allowance - sum(people.values()))
         return people

@@ -40,8 +40,9 @@ class Operating:
         self.changed_at: list[float] = []
 
     def act(self, at: timedelta) -> bool:
-        """Do what is due; whether the operator did anything."""
+        """Do what is due; whether the settings are others now."""
         before = len(self.changed_at)
+        self.waves = [wave for wave in self.waves if wave.admitted < wave.plan.asked]
         while self.actions and self.actions[0].at <= at:
             self._do(self.actions.popleft(), at)
         for cohort, opens in enumerate(self.opens):
@@ -67,4 +68,6 @@ class Operating:
                 self.opens[cohort] = at if action.do == "open" else None
             case "halt":
                 self.waves.clear()
-        self.changed_at.append(at.total_seconds())
+        settings = (action.capacity, action.rate, action.do if action.do != "halt" else None)
+        if any(one is not None for one in settings):
+            self.changed_at.append(at.total_seconds())

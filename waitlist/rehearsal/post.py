@@ -92,7 +92,7 @@ class Post:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether too many do."""
+        """Whether too many do: then none goes, until so little is known that it may be tried."""
         return bounces.too_many(self.outcomes, self.limits)
 
     @property

@@ -70,6 +70,11 @@ def upgrade() -> None:
         sa.Column("day", sa.Date(), nullable=True),
         sa.Column("sent_today", sa.Integer(), nullable=False),
         sa.Column("first_day", sa.Date(), nullable=True),
+        sa.Column("invitations_sent", sa.Double(), nullable=False),
+        sa.Column("invitations_bounced", sa.Double(), nullable=False),
+        sa.Column("invitations_later", sa.Double(), nullable=False),
+        sa.Column("noted_at", MOMENT, nullable=True),
+        sa.Column("stopped_at", MOMENT, nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
@@ -140,6 +145,9 @@ def downgrade() -> None:
 
 def _fill() -> None:
     """The one row of each of the tables that have one."""
-    op.execute("INSERT INTO mail_pace (id, allowance, sent_today) VALUES (1, 0.0, 0)")
+    op.execute(
+        "INSERT INTO mail_pace (id, allowance, sent_today, "
+        "invitations_sent, invitations_bounced, invitations_later) VALUES (1, 0.0, 0, 0, 0, 0)"
+    )
     op.execute("INSERT INTO health (id, factor, source, state) VALUES (1, 1.0, '', '{}')")
     op.execute("INSERT INTO no_shows (id, curve) VALUES (1, '[]')")

@@ -1,0 +1,162 @@
+"""How much mail may go now, and how invitations fare: one row, which all workers share.
+
+Whoever leases mail locks it first, so no two spend the same allowance. It is the last lock of
+a transaction, after any of messages. What is decided from it stands in `policy.mailing` and
+`policy.bounces`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cache
+from typing import Any, NamedTuple
+
+import structlog
+from sqlalchemy import Select, select, update
+
+from waitlist.extensions import db, settings
+from waitlist.models import Gate, MailPace
+from waitlist.policy import bounces, mailing
+from waitlist.policy.bounces import Limits, Outcomes
+from waitlist.policy.mailing import Grant, Pace, Spent
+
+log = structlog.get_logger()
+
+# column -> where it stands in `Postage`
+SPENT = {name: name for name in Spent._fields}
+OUTCOMES = {
+    "sent": "invitations_sent",
+    "bounced": "invitations_bounced",
+    "later": "invitations_later",
+    "noted_at": "noted_at",
+}
+
+
+class Told(NamedTuple):
+    """What became of leased mails: of invitations that were tried, and of all that weren't."""
+
+    sent: int = 0
+    bounced: int = 0
+    later: int = 0
+    invitations_back: int = 0
+    others_back: int = 0
+
+
+NOTHING_TOLD = Told()
+
+
+class Postage(NamedTuple):
+    """How mail stands at a moment. `held` are the kinds that operators hold back."""
+
+    spent: Spent
+    outcomes: Outcomes
+    stopped_at: datetime | None
+    held: frozenset[str]
+
+    @property
+    def is_slowed(self) -> bool:
+        """Whether so many invitations come back that the gate goes at a quarter of its pace."""
+        return bounces.many(self.outcomes, limits())
+
+    @property
+    def pace(self) -> Pace:
+        """The budgets, and what an invitation costs of its minute now."""
+        of = settings()
+        cost = bounces.SLOWED if self.is_slowed else 1
+        return Pace(of.mail_per_minute, of.mail_per_day, of.mail_warm_up, cost)
+
+    @property
+    def holds_invitations(self) -> bool:
+        """Whether no invitation may go, however much is left of the budgets."""
+        return self.stopped_at is not None or "invitation" in self.held
+
+    def grant(self) -> Grant:
+        """What may go now."""
+        granted = mailing.grant(self.pace, self.spent)
+        return granted._replace(invitations=0) if self.holds_invitations else granted
+
+    def within_horizon(self) -> int:
+        """How many invitations can be out within a quarter of an hour."""
+        return 0 if self.holds_invitations else mailing.within(self.pace, self.spent)
+
+    def after(self, told: Told, *, now: datetime) -> Postage:
+        """The same when it is known what became of mails; too many bounces stop it."""
+        tried = {"sent": told.sent, "bounced": told.bounced, "later": told.later}
+        back = {"invitations": -told.invitations_back, "others": -told.others_back}
+        outcomes = self.outcomes
+        if any(tried.values()):
+            outcomes = bounces.noted(outcomes, **tried, now=now)
+        stops = bounces.too_many(outcomes, limits())
+        found = self._replace(
+            spent=mailing.spend(self.pace, self.spent, **back),
+            outcomes=outcomes,
+            stopped_at=self.stopped_at or (now if stops else None),
+        )
+        _say_what_changed(self, found)
+        return found
+
+    def spend(self, *, invitations: int, others: int) -> Postage:
+        """The same after these went."""
+        went = mailing.spend(self.pace, self.spent, invitations=invitations, others=others)
+        return self._replace(spent=went)
+
+
+def limits() -> Limits:
+    """The shares of bounces past which the gate slows and stops."""
+    return Limits(settings().mail_bounces_slow / 100, settings().mail_bounces_stop / 100)
+
+
+def read(*, now: datetime) -> Postage:
+    """How mail stands at `now`."""
+    return _postage(_reading(), now=now)
+
+
+def lock(*, now: datetime) -> Postage:
+    """The same, locked until the caller's transaction ends."""
+    return _postage(_locking(), now=now)
+
+
+def store(postage: Postage) -> None:
+    """Write what changed, in the transaction that holds the lock."""
+    values = {column: getattr(postage.spent, name) for name, column in SPENT.items()}
+    values |= {column: getattr(postage.outcomes, name) for name, column in OUTCOMES.items()}
+    db.session.execute(update(MailPace.__table__).values(**values, stopped_at=postage.stopped_at))
+
+
+def forgive(*, now: datetime) -> None:
+    """Begin to count bounces anew, in the caller's transaction: an operator has looked."""
+    store(lock(now=now)._replace(outcomes=Outcomes(), stopped_at=None))
+
+
+def _postage(query: Select[Any], *, now: datetime) -> Postage:
+    row = db.session.execute(query).one()
+    budgets = Pace(settings().mail_per_minute)  # all that grows with time
+    spent = Spent(*(getattr(row, column) for column in SPENT.values()))
+    return Postage(
+        mailing.refilled(budgets, spent, now),
+        Outcomes(*(getattr(row, column) for column in OUTCOMES.values())),
+        row.stopped_at,
+        frozenset(row.held_mails),
+    )
+
+
+@cache
+def _reading() -> Select[Any]:
+    held = select(Gate.held_mails).scalar_subquery().label("held_mails")
+    return select(*MailPace.__table__.c, held)
+
+
+@cache
+def _locking() -> Select[Any]:
+    return _reading().with_for_update(of=MailPace)
+
+
+def _say_what_changed(before: Postage, after: Postage) -> None:
+    """Once, when bounces stop, slow or no longer slow the gate."""
+    seen = {name: round(getattr(after.outcomes, name)) for name in ("sent", "bounced", "later")}
+    if after.stopped_at and not before.stopped_at:
+        log.warning("too many invitations bounce: none goes until accept-bounces", **seen)
+    elif after.is_slowed and not before.is_slowed:
+        log.warning("invitations come back: the gate goes at a quarter of its pace", **seen)
+    elif before.is_slowed and not after.is_slowed:
+        log.info("invitations arrive: the gate goes at its pace again", **seen)

@@ -1,0 +1,76 @@
+"""The gate's live switches, as every process sees them at most a second later.
+
+Read once a second and process, beside any transaction, so that no hot path has a statement
+more, and nothing is restarted when an operator turns one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+from flask import current_app
+from sqlalchemy import select
+
+from waitlist.extensions import glance
+from waitlist.models import Gate
+
+KEPT = 1.0  # seconds
+
+
+class Notice(NamedTuple):
+    """What operators have to say on the pages, and its language."""
+
+    language: str
+    text: str
+
+
+class Switches(NamedTuple):
+    """How operators set what is neither pace nor capacity."""
+
+    joining: str
+    held_mails: frozenset[str]
+    referral: bool
+    notices: Mapping[str, str]
+    health_ignored_until: datetime | None
+
+    @property
+    def joining_is_closed(self) -> bool:
+        """Whether nobody may join."""
+        return self.joining == "closed"
+
+    def notice(self, language: str) -> Notice | None:
+        """The notice in that language, or the first that there is; None if there is none."""
+        for tag in (language, *sorted(self.notices)):
+            if text := self.notices.get(tag):
+                return Notice(tag, text)
+        return None
+
+
+def current() -> Switches:
+    """The switches as they stood at most a second ago."""
+    until, switches = current_app.extensions.get("switches", (0.0, None))
+    if switches is None or until < time.monotonic():
+        switches = _read()
+        current_app.extensions["switches"] = (time.monotonic() + KEPT, switches)
+    found: Switches = switches
+    return found
+
+
+def forget() -> None:
+    """Read them anew the next time: this process has just changed them."""
+    current_app.extensions.pop("switches", None)
+
+
+def _read() -> Switches:
+    row = glance(
+        select(
+            Gate.joining, Gate.held_mails, Gate.referral, Gate.notices, Gate.health_ignored_until
+        )
+    )
+    assert row is not None, "the gate's row is of the migrations"
+    return Switches(
+        row.joining, frozenset(row.held_mails), row.referral, row.notices, row.health_ignored_until
+    )
