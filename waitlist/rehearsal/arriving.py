@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from waitlist.policy import rules
+from waitlist.policy.rules import Told
 from waitlist.rehearsal.arrays import Numbers
 from waitlist.rehearsal.scenario import HOUR, Arrivals, Recorded, Scenario, Steady, Surge
+
+GENERAL = "general"
 
 
 def expected(scenario: Scenario) -> Numbers:
@@ -14,8 +18,22 @@ def expected(scenario: Scenario) -> Numbers:
     found = np.zeros((len(names), scenario.steps))
     hours = (np.arange(scenario.steps) + 0.5) * (scenario.step / HOUR)
     for one in scenario.arrivals:
-        found[names.index(one.cohort)] += _an_hour(one, hours) * (scenario.step / HOUR)
+        nth = names.index(cohort_of(one, scenario))
+        found[nth] += _an_hour(one, hours) * (scenario.step / HOUR)
     return found
+
+
+def cohort_of(one: Arrivals, scenario: Scenario) -> str:
+    """The name of the cohort that these people join: theirs, or by the rules."""
+    if one.cohort is not None:
+        return one.cohort
+    told = Told(one.country, one.platform, one.code)
+    asked = [
+        rules.Rule(nth, rules.asking(country=rule.country, platform=rule.platform, code=rule.code))
+        for nth, rule in enumerate(scenario.rules)
+    ]
+    nth = rules.cohort_of(rules.told(told.attributes()), asked)
+    return GENERAL if nth is None else scenario.rules[nth].cohort
 
 
 def _an_hour(one: Arrivals, hours: Numbers) -> Numbers:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 
-from waitlist.errors import ScenarioInvalid
+from waitlist.errors import ScenarioInvalid, ValueRefused
+from waitlist.policy import hours, rules
+from waitlist.rehearsal import arriving
 from waitlist.rehearsal.scenario import MOST_STEPS, Action, Scenario
 
 
@@ -18,11 +21,28 @@ def checked(scenario: Scenario) -> Scenario:
         raise ScenarioInvalid("cohorts is empty: a launch has at least one")
     if twice := {name for name in names if names.count(name) > 1}:
         raise ScenarioInvalid(f"cohorts: {', '.join(sorted(twice))} is there twice")
+    for nth, cohort in enumerate(scenario.cohorts, 1):
+        with _telling(f"cohorts[{nth}]"):
+            hours.zone(cohort.zone)
+            hours.parsed(cohort.hours or "09:00-17:00")
+    for nth, rule in enumerate(scenario.rules, 1):
+        _check_cohort(f"rules[{nth}]", rule.cohort, names)
+        with _telling(f"rules[{nth}]"):
+            rules.asking(country=rule.country, platform=rule.platform, code=rule.code)
     for nth, one in enumerate(scenario.arrivals, 1):
-        _check_cohort(f"arrivals[{nth}]", one.cohort, names)
+        _check_cohort(f"arrivals[{nth}]", arriving.cohort_of(one, scenario), names)
     for nth, action in enumerate(scenario.operator, 1):
         _check_action(f"operator[{nth}]", action, names, scenario)
     return scenario
+
+
+@contextmanager
+def _telling(where: str) -> Iterator[None]:
+    """Say of what is refused where it stands."""
+    try:
+        yield
+    except ValueRefused as error:
+        raise ScenarioInvalid(f"{where}: {error}") from error
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -50,6 +70,10 @@ def _check_action(where: str, action: Action, names: list[str], scenario: Scenar
         raise ScenarioInvalid(f"{where}.over is of a wave: say how many people with wave = 100")
     if action.do in ("open", "close") and action.cohort is None:
         raise ScenarioInvalid(f"{where}.cohort is missing: which one does it {action.do}?")
+    if scenario.product is None:
+        for name in ("limit", "ignore_health"):
+            if getattr(action, name) is not None:
+                raise ScenarioInvalid(f"{where}.{name} is of a product: add [product]")
     if action.cohort is not None:
         _check_cohort(where, action.cohort, names)
         if action.wave is None and action.do not in ("open", "close"):

@@ -50,7 +50,6 @@ class Launch:
         self.arrivals = self.rng.poisson(arriving.expected(scenario))
         self.lines = [Line(IMPORT_SLOTS + scenario.steps) for _ in scenario.cohorts]
         self.gate = Controls.of(scenario)
-        self.operating = Operating(scenario, self.gate)
         self.post = Post(scenario.mail, self.rng)
         self.pending = Asked(delays.of_confirming(scenario.confirming, scenario.step))
         self.invited = Asked(delays.of_completing(scenario.completing, scenario.step))
@@ -59,6 +58,7 @@ class Launch:
         product = scenario.product
         self.serving = Serving(scenario, product) if product else None
         self.steering = Steering(product) if product else None
+        self.operating = Operating(scenario, self.gate, self.serving, self.steering)
         self.foretelling = Foretelling(self)
         self._import()
 
@@ -198,8 +198,8 @@ class Launch:
             people = self.gate.tick(self._waiting(None), mails - self.post.invitations.owed)
             if not people and self.gate.limit in ("paused", "capacity"):
                 break  # nothing gives a seat back before the next step
-            self._invite(people, step, seconds)
             self.foretelling.by_ticks[step] += sum(people.values())
+            self._invite(people, step, seconds)
 
     def _waiting(self, cohort: int | None) -> dict[int, int]:
         """How many wait in this line, or in each that is open."""
@@ -226,11 +226,11 @@ class Launch:
         for slot, people in taken:
             if slot == CAME_BACK:
                 self.foretelling.came_back[step] += people
-                continue
-            waited = step - max(0, slot - IMPORT_SLOTS)
-            self.played.waits[waited] += people
-            self.first_time[cohort] += people
-            self.waited[cohort] += people * waited * self.seconds
+            else:
+                waited = step - max(0, slot - IMPORT_SLOTS)
+                self.played.waits[waited] += people
+                self.first_time[cohort] += people
+                self.waited[cohort] += people * waited * self.seconds
 
     def _send(self, step: int) -> None:
         mail, begins = self.scenario.mail, step * self.scenario.step

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from waitlist.policy import lately, survival, wait
+from waitlist.policy import lately, opening, survival, wait
 from waitlist.policy.calibration import PRIOR, Sample, Spread, learn
 from waitlist.policy.deadlines import GRACE
-from waitlist.policy.forecast import HOUR, Contender, Gate
+from waitlist.policy.forecast import HOUR, Contender, Gate, OpenTime, Span
 from waitlist.policy.lately import LATELY
 from waitlist.policy.wait import Outlook
 from waitlist.rehearsal.record import Watched
@@ -41,7 +41,7 @@ class Foretelling:
         others = tuple(contender for contender in contenders if contender.spans)
         told = wait.estimate(one.ahead, Outlook(self._gate(step), own, others, self.spread))
         if told is not None:
-            one.estimate, one.foretold = told[:3], told.foretold
+            one.estimate, one.foretold = (told.low, told.high), told.foretold
 
     def settings_changed(self) -> None:
         """An operator did something: what was told before it can't be held against anybody."""
@@ -58,12 +58,20 @@ class Foretelling:
             if one.estimate is None or one.left or one.settings_changed:
                 continue
             at = now if one.admitted_at is None else one.admitted_at
-            waited = max(0.0, at - self._open_since(one))
+            waited = self._open_seconds(one, at)
             yield at, Sample(one.foretold, waited, one.admitted_at is not None, one.off)
 
-    def _open_since(self, one: Watched) -> float:
-        opens = self.launch.operating.opens[one.cohort]
-        return max(one.at, opens.total_seconds() if opens else 0.0)
+    def _spans(self, cohort: int, step: float) -> tuple[Span, ...]:
+        """When a cohort is open, in seconds from this step."""
+        scenario, opens = self.launch.scenario, self.launch.operating.opens[cohort]
+        of = scenario.cohorts[cohort]
+        opens_at = None if opens is None else scenario.starts + opens
+        return opening.spans(opens_at, of.hours, of.zone, scenario.starts + step * scenario.step)
+
+    def _open_seconds(self, one: Watched, until: float) -> float:
+        """How long the line of this person was open since they were told something."""
+        spans = self._spans(one.cohort, one.at / self.launch.seconds)
+        return OpenTime(spans).until(until - one.at) if spans else 0.0
 
     def _gate(self, step: int) -> Gate:
         gate, learned = self.launch.gate, self.launch.learned
@@ -92,7 +100,7 @@ class Foretelling:
         now, seconds = step * self.launch.seconds, self.launch.seconds
         changed = self.launch.operating.changed_at
         waits = [
-            (self._open_since(one), now if one.admitted_at is None else one.admitted_at)
+            (max(one.at, self._opened(one.cohort, step)), one.admitted_at or now)
             for one in self.launch.played.watched
             if not one.left
         ]
@@ -100,6 +108,13 @@ class Foretelling:
         admitted = float(self.by_ticks[int(since / seconds) : step].sum())
         hours = (now - since) / HOUR
         return lately.pace_lately(rate, free, admitted, hours, pace_now)
+
+    def _opened(self, cohort: int, step: int) -> float:
+        """Since when a cohort is open, if it is."""
+        since = lately.LATELY / self.launch.seconds
+        spans = self._spans(cohort, step - since)
+        now = [begin for begin, end in spans if begin < lately.LATELY <= end]
+        return (step - since) * self.launch.seconds + (now[0] if now else math.inf)
 
     def _strain(self) -> float | None:
         """What the product carries, of what it should at most, if its health slows the gate."""
@@ -117,14 +132,12 @@ class Foretelling:
         used = max(1, launch.gate.seats_used)
         since = max(0, step - round(HOUR / launch.seconds))
         for nth, (line, row) in enumerate(zip(launch.lines, launch.gate.cohorts, strict=True)):
-            opens = launch.operating.opens[nth]
-            opens_in = math.inf if opens is None else opens.total_seconds() - step * launch.seconds
             came = float(launch.series["confirmed"][nth, since:step].sum())
             found.append(
                 Contender(
                     waiting=line.waiting,
                     weight=row.weight,
-                    spans=((max(0.0, opens_in), math.inf),) if opens_in < math.inf else (),
+                    spans=self._spans(nth, step),
                     room=math.inf if row.quota is None else row.quota - row.seats_used,
                     part=row.seats_used / used,
                     arriving=came / max(1, step - since) * HOUR / launch.seconds,

@@ -6,10 +6,12 @@ from collections import deque
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from waitlist.policy import waves
+from waitlist.policy import hours, waves
 from waitlist.policy.waves import Plan
 from waitlist.rehearsal.gate import Controls
+from waitlist.rehearsal.product import Serving
 from waitlist.rehearsal.scenario import Action, Scenario
+from waitlist.rehearsal.steering import Steering
 
 
 @dataclass
@@ -29,10 +31,17 @@ class Wave:
 class Operating:
     """The operator of a rehearsal."""
 
-    def __init__(self, scenario: Scenario, gate: Controls) -> None:
-        self.gate = gate
+    def __init__(
+        self,
+        scenario: Scenario,
+        gate: Controls,
+        serving: Serving | None,
+        steering: Steering | None,
+    ) -> None:
+        self.gate, self.serving, self.steering = gate, serving, steering
         self.starts = scenario.starts
         self.names = [cohort.name for cohort in scenario.cohorts]
+        self.cohorts = scenario.cohorts
         self.opens = [cohort.opens for cohort in scenario.cohorts]
         self.actions = deque(sorted(scenario.operator, key=lambda action: action.at))
         self.waves: list[Wave] = []
@@ -40,13 +49,14 @@ class Operating:
         self.changed_at: list[float] = []
 
     def act(self, at: timedelta) -> bool:
-        """Do what is due; whether the settings are others now."""
+        """Do what is due; whether the operator changed a setting."""
         before = len(self.changed_at)
         self.waves = [wave for wave in self.waves if wave.admitted < wave.plan.asked]
         while self.actions and self.actions[0].at <= at:
             self._do(self.actions.popleft(), at)
-        for cohort, opens in enumerate(self.opens):
-            self.gate.cohorts[cohort].open = opens is not None and opens <= at
+        for cohort, opens, row in zip(self.cohorts, self.opens, self.gate.cohorts, strict=True):
+            within = hours.is_within(cohort.hours, cohort.zone, self.starts + at)
+            row.open = within and opens is not None and opens <= at
         return len(self.changed_at) > before
 
     def _do(self, action: Action, at: timedelta) -> None:
@@ -54,6 +64,10 @@ class Operating:
             self.gate.capacity = action.capacity
         if action.rate is not None:
             self.gate.rate = action.rate
+        if action.limit is not None and self.serving:
+            self.serving.limit = action.limit
+        if action.ignore_health is not None and self.steering:
+            self.steering.ignored_until = self.starts + at + action.ignore_health
         if action.joining is not None:
             self.joining = action.joining
         if action.wave is not None:

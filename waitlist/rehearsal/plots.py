@@ -15,20 +15,22 @@ from matplotlib.ticker import FuncFormatter
 from waitlist.rehearsal.arrays import Numbers
 from waitlist.rehearsal.record import LIMITS, Played
 
-COLOURS = ["#0b5fa5", "#c2500f", "#3d7a1f", "#7b3f98", "#a3123f", "#00808a", "#6b5b00", "#555555"]
-# of `LIMITS`, in their order
-BAND = [
-    "#e6e6e6",
-    "#9cc3e6",
-    "#f2b48a",
-    "#c9a6de",
-    "#8c8c8c",
-    "#e58fa8",
-    "#e0cf6a",
-    "#7fc8c8",
-]
+COLOURS = (
+    *("#0b5fa5", "#c2500f", "#3d7a1f", "#7b3f98", "#a3123f"),
+    *("#00808a", "#8a6d00", "#555555", "#d05fa2", "#5aa02c"),
+)
+BAND = {
+    "nobody": "#e6e6e6",
+    "rate": "#9cc3e6",
+    "capacity": "#f2b48a",
+    "mail": "#c9a6de",
+    "paused": "#8c8c8c",
+    "health": "#e58fa8",
+    "bounces": "#e0cf6a",
+}
 POINTS = 600  # of a curve, at most
-BENEATH = (-0.07, 0.05)  # the axis: where a band begins, and its height
+CROWDED = 15  # times as many join as are let in: only a logarithm shows both
+BENEATH = (-0.05, 0.04)  # the axis: where a band begins, and its height
 STYLE: Any = {
     "font.size": 9.5,
     "axes.spines.top": False,
@@ -40,7 +42,8 @@ STYLE: Any = {
     "grid.color": "#e3e3e3",
     "grid.linewidth": 0.7,
     "axes.axisbelow": True,
-    "legend.frameon": False,
+    "legend.framealpha": 0.85,
+    "legend.edgecolor": "none",
     "legend.fontsize": 8.5,
     "lines.linewidth": 1.6,
     "figure.facecolor": "white",
@@ -60,27 +63,33 @@ def draw(all_played: Sequence[Played], path: Path) -> None:
 def _single(played: Played) -> Figure:
     figure = Figure(figsize=(13, 12), layout="constrained")
     figure.suptitle(_title(played), fontsize=15, fontweight="bold", x=0.01, ha="left")
-    for panel, axes in zip(PANELS, figure.subplots(3, 2, sharex=True).flat, strict=True):
+    for panel, axes in zip(PANELS, figure.subplots(3, 2).flat, strict=True):
         panel(axes, played)
         _time(axes, played)
     return figure
 
 
 def _beside(all_played: Sequence[Played]) -> Figure:
-    figure = Figure(figsize=(14, 19), layout="constrained")
-    grid = figure.subplots(len(PANELS), len(all_played), sharey="row")
-    for column, played in enumerate(all_played):
-        for row, panel in enumerate(PANELS):
-            panel(grid[row][column], played)
-            _time(grid[row][column], played)
-        grid[0][column].annotate(
-            _title(played),
-            (0, 1.18),
-            xycoords="axes fraction",
-            fontsize=13,
-            fontweight="bold",
-        )
+    figure = Figure(figsize=(14, 20), layout="constrained")
+    grid = figure.add_gridspec(1, len(all_played))
+    columns = [figure.add_subfigure(grid[nth]) for nth in range(len(all_played))]
+    for column, played in zip(columns, all_played, strict=True):
+        column.suptitle(_title(played), fontsize=13, fontweight="bold", x=0.02, ha="left")
+        for panel, axes in zip(PANELS, column.subplots(len(PANELS), 1).flat, strict=True):
+            panel(axes, played)
+            _time(axes, played)
+    _same_scales([column.axes for column in columns])
     return figure
+
+
+def _same_scales(columns: Sequence[Sequence[Axes]]) -> None:
+    """Beside each other the same height is the same number."""
+    for beside in zip(*columns, strict=True):
+        top = max(axes.get_ylim()[1] for axes in beside)
+        scale = "log" if any(axes.get_yscale() == "log" for axes in beside) else "linear"
+        for axes in beside:
+            axes.set_yscale(scale)
+            axes.set_ylim(1 if scale == "log" else 0, top)
 
 
 def _title(played: Played) -> str:
@@ -102,7 +111,8 @@ def _wait(axes: Axes, played: Played) -> None:
     waits = played.series["wait"] / 3_600
     admitted = played.series["admitted"]
     for nth in _shown(admitted):
-        mean = _by_point(played, waits[nth], weights=admitted[nth])
+        first_time = np.where(np.isnan(waits[nth]), 0, admitted[nth])
+        mean = _by_point(played, waits[nth], weights=first_time)
         colour = COLOURS[nth % len(COLOURS)]
         axes.plot(_points(played), mean, color=colour, label=_name(played, nth))
     axes.set_ylim(bottom=0)
@@ -119,6 +129,9 @@ def _admissions(axes: Axes, played: Played) -> None:
     ):
         _plot(axes, played, played.total(name) * _per_hour(played), label, colour)
     _people(axes)
+    if played.total("joined").max() > CROWDED * played.total("admitted").max():
+        axes.set_yscale("log")
+        axes.set_ylim(bottom=1)
 
 
 def _seats(axes: Axes, played: Played) -> None:
@@ -143,6 +156,9 @@ def _load(axes: Axes, played: Played) -> None:
         axes.set_ylim(0, 1)
         return
     axes.axhline(1, color="#a3123f", linestyle="--", linewidth=1.2, label="where it slows")
+    axes.axhline(
+        played.scenario.product.target, color="#3d7a1f", linestyle=":", label="what is aimed at"
+    )
     _plot(axes, played, played.series["load"], "load", COLOURS[0])
     _plot(axes, played, played.series["factor"], "factor on the rate", "#777777", linewidth=1.0)
     axes.set_ylim(0, max(1.15, played.series["load"].max() * 1.1))
@@ -166,10 +182,11 @@ def _refusals(axes: Axes, played: Played) -> None:
             [(begin * step, length * step) for begin, length in _runs(limit == code)],
             BENEATH,
             transform=axes.get_xaxis_transform(),
-            color=BAND[code % len(BAND)],
+            color=BAND[LIMITS[code]],
             label=f"by {LIMITS[code]}" if LIMITS[code] != "nobody" else "nobody waits",
             clip_on=False,
         )
+    axes.tick_params(axis="x", pad=12)
     _people(axes, columns=2)
 
 

@@ -25,6 +25,7 @@ class Serving:
 
     def __init__(self, scenario: Scenario, product: Product) -> None:
         self.product = product
+        self.limit = product.limit
         self.step = scenario.step
         self.registered = np.zeros(scenario.steps, dtype=np.int64)
         self.busy_steps = max(1, round(product.busy_for / scenario.step))
@@ -42,7 +43,7 @@ class Serving:
     def load(self) -> float:
         """Active people as a share of the limit."""
         residual = self.product.residual
-        return (self.busy * (1 - residual) + self.all * residual) / self.product.limit
+        return (self.busy * (1 - residual) + self.all * residual) / self.limit
 
     @property
     def p95_ms(self) -> float:

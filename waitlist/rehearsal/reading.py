@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 
 from waitlist.errors import ScenarioInvalid
 from waitlist.rehearsal import checks, records
-from waitlist.rehearsal.scenario import Kind, Recorded, Scenario, Steady, Surge
+from waitlist.rehearsal.scenario import Duration, Kind, Recorded, Scenario, Steady, Surge
 
 SHIPPED = Path(__file__).parent / "scenarios"
 UNITS = {"s": "seconds", "min": "minutes", "h": "hours", "d": "days"}
@@ -72,7 +72,7 @@ def _value(hint: Any, value: object, where: str) -> Any:
     if hint == Steady | Surge | Recorded:
         return _arrivals(value, where)
     if origin in (types.UnionType, typing.Union):
-        if value == "never":
+        if value == "never" and Duration in inner:
             return None
         return _value(next(one for one in inner if one is not types.NoneType), value, where)
     if origin is tuple:

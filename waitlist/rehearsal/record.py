@@ -44,7 +44,7 @@ class Watched:
     settings: int  # how often the operator had changed something
     admitted_at: float | None = None
     left: bool = False
-    estimate: tuple[float, float, float] | None = None  # low, middle, high, in seconds
+    estimate: tuple[float, float] | None = None  # in seconds: the range that was told
     foretold: float = 0.0  # see `policy.wait.Range`
     settings_changed: bool = False
 
@@ -53,7 +53,7 @@ class Watched:
         """-1 if the wait was less than the range that was told, 1 if more."""
         if self.estimate is None or self.waited is None:
             return 0
-        low, _, high = self.estimate
+        low, high = self.estimate
         return int(self.waited > high) - int(self.waited < low)
 
     @property

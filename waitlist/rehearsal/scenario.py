@@ -39,20 +39,41 @@ class Cohort:
     quota: Count | None = None
     weight: Positive = 1
     imported: Count = 0
+    hours: str | None = None  # such as 09:00-21:00: the ticks admit only within these
+    zone: str = "UTC"
 
 
 @dataclass(frozen=True)
-class Steady:
+class Rule:
+    """Who joins a cohort: whom all fits that is named here. The first rule that fits counts."""
+
+    cohort: str
+    country: str | None = None
+    platform: str | None = None
+    code: str | None = None
+
+
+@dataclass(frozen=True)
+class _Newcomers:
+    """What is told of those who come: a cohort, or what the rules find theirs by."""
+
+    cohort: str | None = None
+    country: str | None = None
+    platform: str | None = None
+    code: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steady(_Newcomers):
     """People who join evenly, so many an hour."""
 
     an_hour: Number
-    cohort: str = "general"
     since: Duration = timedelta()
     until: Duration | None = None
 
 
-@dataclass(frozen=True)
-class Surge:
+@dataclass(frozen=True, kw_only=True)
+class Surge(_Newcomers):
     """A rush: it grows towards its peak and fades from there, both exponentially.
 
     In all come about `an_hour` times `rise` and `decay` together.
@@ -62,17 +83,15 @@ class Surge:
     peak: Duration
     decay: Span
     rise: Span = timedelta(minutes=10)
-    cohort: str = "general"
 
 
-@dataclass(frozen=True)
-class Recorded:
+@dataclass(frozen=True, kw_only=True)
+class Recorded(_Newcomers):
     """Arrivals as they were: how many joined in each such span of time, one after the other."""
 
     people: tuple[Count, ...]
     every: Span
     since: Duration = timedelta()
-    cohort: str = "general"
 
 
 Arrivals = Steady | Surge | Recorded
@@ -169,6 +188,7 @@ class Action:
     cohort: str | None = None  # of the wave, or to open or close
     joining: Literal["open", "closed"] | None = None
     ignore_health: Span | None = None
+    limit: Positive | None = None  # of the product, which was given more machines
 
 
 @dataclass(frozen=True)
@@ -187,6 +207,7 @@ class Scenario:
     name: str
     duration: Span
     cohorts: tuple[Cohort, ...] = (Cohort("general"),)
+    rules: tuple[Rule, ...] = ()
     arrivals: tuple[Arrivals, ...] = ()
     gate: Gate = Gate()
     confirming: Confirming = Confirming()
