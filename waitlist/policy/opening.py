@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 
 from waitlist.policy import hours as clocks
-from waitlist.policy.forecast import Span
+from waitlist.policy.flow import Span
 
 TOLD = timedelta(days=120)  # for which hours of the day are told one by one
 

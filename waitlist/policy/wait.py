@@ -8,12 +8,13 @@ is open: until its date, and at night, a line stands still for sure.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from waitlist.policy.calibration import PRIOR, Spread
-from waitlist.policy.forecast import Contender, Course, Gate, OpenTime, course
+from waitlist.policy.flow import Contender, Gate
+from waitlist.policy.forecast import Course, OpenTime, courses
 
 EXACT_BELOW = 100  # positions that are shown as they are
 
@@ -32,22 +33,22 @@ class Range(NamedTuple):
 
 @dataclass(frozen=True)
 class Outlook:
-    """What is known of a cohort's future at a moment: by it every estimate of it is made."""
+    """What is known of a cohort's future at a moment: by it every estimate of it is made.
 
-    gate: Gate
-    own: Contender
-    others: tuple[Contender, ...] = ()
-    spread: Spread = field(default=PRIOR)
+    See `forecast.Gate` and `forecast.Contender` for the numbers that it is made of.
+    """
 
-    @cached_property
-    def course(self) -> Course | None:
-        """How its line will move; None where nobody is to be let in."""
-        return course(self.gate, self.own, self.others)
+    course: Course
+    open_time: OpenTime
+    spread: Spread = PRIOR
 
-    @cached_property
-    def open_time(self) -> OpenTime:
-        """The time in which the cohort is open."""
-        return OpenTime(self.own.spans)
+
+def outlooks(gate: Gate, contenders: Sequence[Contender], spread: Spread) -> list[Outlook]:
+    """The outlook of each of these cohorts, which share the gate."""
+    return [
+        Outlook(course, OpenTime(one.spans), spread)
+        for course, one in zip(courses(gate, contenders), contenders, strict=True)
+    ]
 
 
 def estimate(ahead: int, outlook: Outlook) -> Range | None:
@@ -56,7 +57,7 @@ def estimate(ahead: int, outlook: Outlook) -> Range | None:
     That is: paused, at a rate of 0, closed without a date, or where the seats that are free and
     those that are expected back are too few.
     """
-    at = outlook.course.when(ahead + 1) if outlook.course else None
+    at = outlook.course.when(ahead + 1)
     if at is None:
         return None
     foretold = outlook.open_time.until(at)

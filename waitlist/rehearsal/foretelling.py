@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +11,8 @@ import numpy as np
 from waitlist.policy import lately, opening, survival, wait
 from waitlist.policy.calibration import PRIOR, Sample, Spread, learn
 from waitlist.policy.deadlines import GRACE
-from waitlist.policy.forecast import HOUR, Contender, Gate, OpenTime, Span
+from waitlist.policy.flow import HOUR, Contender, Gate, Span
+from waitlist.policy.forecast import OpenTime
 from waitlist.policy.lately import LATELY
 from waitlist.policy.wait import Outlook
 from waitlist.rehearsal.record import Watched
@@ -31,17 +32,23 @@ class Foretelling:
         self.by_ticks = np.zeros(launch.scenario.steps)  # people let in
         self.came_back = np.zeros(launch.scenario.steps)  # of them, to the front
         self.spread, self.learned_at = PRIOR, 0
+        self.drawn: Sequence[Outlook] = ()
+        self.drawn_in = -1
 
     def tell(self, one: Watched, step: int) -> None:
         """Tell this person, who was picked in this step, a range."""
         if step - self.learned_at >= self.launch.scenario.steps / TIMES:
             self.spread, self.learned_at = self._learned(step * self.launch.seconds), step
-        contenders = self._contenders(step)
-        own = contenders.pop(one.cohort)
-        others = tuple(contender for contender in contenders if contender.spans)
-        told = wait.estimate(one.ahead, Outlook(self._gate(step), own, others, self.spread))
+        told = wait.estimate(one.ahead, self._outlooks(step)[one.cohort])
         if told is not None:
             one.estimate, one.foretold = (told.low, told.high), told.foretold
+
+    def _outlooks(self, step: int) -> Sequence[Outlook]:
+        """Those of all cohorts, drawn once a step."""
+        if self.drawn_in != step:
+            self.drawn_in = step
+            self.drawn = wait.outlooks(self._gate(step), self._contenders(step), self.spread)
+        return self.drawn
 
     def settings_changed(self) -> None:
         """An operator did something: what was told before it can't be held against anybody."""
@@ -99,10 +106,11 @@ class Foretelling:
     def _pace(self, step: int, rate: float, free: int, pace_now: float) -> float:
         now, seconds = step * self.launch.seconds, self.launch.seconds
         changed = self.launch.operating.changed_at
+        opened = [self._opened(cohort, step) for cohort in range(self.launch.cohorts)]
         waits = [
-            (max(one.at, self._opened(one.cohort, step)), one.admitted_at or now)
+            (max(one.at, opened[one.cohort]), one.admitted_at or now)
             for one in self.launch.played.watched
-            if not one.left
+            if not one.left and (one.admitted_at or now) >= now - lately.LATELY
         ]
         since = max(lately.busy_since(waits, now), *changed[-1:], 0.0)
         admitted = float(self.by_ticks[int(since / seconds) : step].sum())
