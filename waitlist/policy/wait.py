@@ -17,6 +17,10 @@ from waitlist.policy.flow import Contender, Gate
 from waitlist.policy.forecast import Course, OpenTime, courses
 
 EXACT_BELOW = 100  # positions that are shown as they are
+MINUTE, HOUR, DAY = 60, 3_600, 86_400
+UNITS = {"minute": MINUTE, "hour": HOUR, "day": DAY, "week": 7 * DAY, "month": 30 * DAY}
+LONGEST = {"minute": 90 * MINUTE, "hour": DAY, "day": 14 * DAY, "week": 70 * DAY}  # told in it
+FINE_UP_TO, COARSE = 10, 5  # minutes are told one by one up to ten, then by five
 
 
 class Range(NamedTuple):
@@ -29,6 +33,19 @@ class Range(NamedTuple):
     middle: float
     high: float
     foretold: float
+
+
+class ShownRange(NamedTuple):
+    """A range as people are told it: from so many to so many minutes, hours, days, …"""
+
+    low: int  # 0: up to `high`
+    high: int
+    unit: str
+
+    @property
+    def seconds(self) -> tuple[int, int]:
+        """The same in seconds."""
+        return self.low * UNITS[self.unit], self.high * UNITS[self.unit]
 
 
 @dataclass(frozen=True)
@@ -63,6 +80,20 @@ def estimate(ahead: int, outlook: Outlook) -> Range | None:
     foretold = outlook.open_time.until(at)
     low, middle, high = map(outlook.open_time.after, outlook.spread.around(foretold))
     return Range(low, middle, high, foretold)
+
+
+def shown_range(told: Range) -> ShownRange:
+    """The range that people see: rounded outward, to units in which they would say it."""
+    unit = next((name for name, longest in LONGEST.items() if told.high <= longest), "month")
+    low, high = (seconds / UNITS[unit] for seconds in (told.low, told.high))
+    low_step, high_step = (
+        COARSE if unit == "minute" and number > FINE_UP_TO else 1 for number in (low, high)
+    )
+    return ShownRange(
+        math.floor(low / low_step) * low_step,
+        max(1, math.ceil(high / high_step) * high_step),
+        unit,
+    )
 
 
 def shown_position(position: int) -> int:

@@ -97,7 +97,7 @@ class Foretelling:
             pace_lately=self._pace(step, rate, free, pace_now),
             pace_limit=lately.pace_limit(pace_now, self._strain()),
             coming_back=tuple(hour.expired for hour in coming),
-            no_show=1 - not_later[-1],
+            no_show=lately.no_show(learned.curve[-1]),
             back_after=(self.launch.scenario.completing.within + GRACE).total_seconds(),
             leaving=self._leaving(step),
             front=lately.front(front, people),
