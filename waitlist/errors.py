@@ -29,6 +29,10 @@ class TooMany(WaitlistError):
     """So many came from one network that they look like a machine: wait and try again."""
 
 
+class JoiningClosed(WaitlistError):
+    """Nobody may join for now, whoever they are: say so; who has joined isn't concerned."""
+
+
 class LinkInvalid(WaitlistError):
     """The link is tampered with, foreign or unknown: show the one page for all of these."""
 

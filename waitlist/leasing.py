@@ -7,7 +7,7 @@ from functools import cache
 
 from sqlalchemy import (
     ColumnElement,
-    Executable,
+    Dialect,
     Integer,
     and_,
     bindparam,
@@ -26,6 +26,7 @@ from waitlist.outbox import LAST_PRIORITY, LEASE, PRIORITIES, Leased
 from waitlist.policy import mailing
 from waitlist.policy.mailing import Grant
 from waitlist.postage import NOTHING_TOLD, Postage, Told
+from waitlist.prepared import Prepared
 
 INVITATIONS = PRIORITIES["invitation"]
 
@@ -54,8 +55,10 @@ def _lease(mail: Postage, *, now: datetime, most: int) -> list[Leased]:
     bounds = {"most": most, "invitations": min(most, granted.invitations)}
     turn = 2 if granted.asked_first else 0  # of the invitations; the others' is 1
     moments = {"now": now, "until": now + LEASE}
-    found = db.session.execute(_leasing(mail.held), {**bounds, "turn": turn, **moments}).all()
-    return [Leased(*leased) for _, *leased in sorted(tuple(row) for row in found)]
+    connection = db.session.connection()
+    leasing = _leasing(mail.held, connection.dialect)
+    found = leasing.rows(connection, **bounds, turn=turn, **moments)
+    return [Leased(*leased) for _, *leased in sorted(found)]
 
 
 def invitations_queued(*, until: datetime, most: int) -> int:
@@ -106,7 +109,7 @@ def _are_there(which: ColumnElement[bool]) -> bool:
 
 
 @cache
-def _leasing(held: frozenset[str]) -> Executable:
+def _leasing(held: frozenset[str], dialect: Dialect) -> Prepared:
     """Lanes are looked for one by one, so that of what is held or not yet due nothing is read."""
     now, until = (bindparam(name, type_=Message.due_at.type) for name in ("now", "until"))
     most, first, turn = (
@@ -128,12 +131,13 @@ def _leasing(held: frozenset[str]) -> Executable:
         .order_by(whose_turn, due.c.priority, due.c.due_at, due.c.id)
         .limit(bindparam("most", type_=Integer()))
     )
-    return (
+    leasing = (
         update(Message.__table__)
         .where(Message.id.in_(chosen))  # the state too, and SQLite reads all that is queued
         .values(state="sending", lease=Message.lease + 1, leased_until=until)
         .returning(Message.priority, Message.id, Message.lease, Message.attempts, Message.kind)
     )
+    return Prepared(leasing, dialect)
 
 
 def _lanes(held: frozenset[str]) -> list[int]:
@@ -143,5 +147,5 @@ def _lanes(held: frozenset[str]) -> list[int]:
 
 def _is_ready(lane: int, held: frozenset[str]) -> ColumnElement[bool]:
     queued = and_(Message.state == "queued", Message.priority == lane)
-    beside = sorted(held - PRIORITIES.keys())
-    return and_(queued, Message.kind.not_in(beside)) if lane == LAST_PRIORITY and beside else queued
+    beside = held - PRIORITIES.keys() if lane == LAST_PRIORITY else ()
+    return and_(queued, *(Message.kind != kind for kind in sorted(beside)))

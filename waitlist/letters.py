@@ -100,6 +100,9 @@ _CONTEXTS: dict[str, Callable[[Owed, datetime], dict[str, Any]]] = {
 }
 
 
+KINDS = frozenset(_CONTEXTS)  # of mail
+
+
 def latest_invitation(entry_id: int) -> Invitation | None:
     """The newest invitation of a person, in whatever state."""
     return db.session.scalars(

@@ -7,29 +7,27 @@ a transaction, after any of messages. What is decided from it stands in `policy.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
 import structlog
-from sqlalchemy import Select, select, update
+from sqlalchemy import Dialect, Select, bindparam, select, update
 
 from waitlist.extensions import db, settings
 from waitlist.models import Gate, MailPace
 from waitlist.policy import bounces, mailing
 from waitlist.policy.bounces import Limits, Outcomes
 from waitlist.policy.mailing import Grant, Pace, Spent
+from waitlist.prepared import Prepared
 
 log = structlog.get_logger()
 
-# column -> where it stands in `Postage`
-SPENT = {name: name for name in Spent._fields}
-OUTCOMES = {
-    "sent": "invitations_sent",
-    "bounced": "invitations_bounced",
-    "later": "invitations_later",
-    "noted_at": "noted_at",
-}
+# the row's columns, in the order in which `Postage` has them
+SPENT = Spent._fields
+SEEN = ("invitations_sent", "invitations_bounced", "invitations_later", "noted_at")
+COLUMNS = (*SPENT, *SEEN, "stopped_at")
 
 
 class Told(NamedTuple):
@@ -108,19 +106,20 @@ def limits() -> Limits:
 
 def read(*, now: datetime) -> Postage:
     """How mail stands at `now`."""
-    return _postage(_reading(), now=now)
+    return _postage(_reading, now=now)
 
 
 def lock(*, now: datetime) -> Postage:
     """The same, locked until the caller's transaction ends."""
-    return _postage(_locking(), now=now)
+    return _postage(_locking, now=now)
 
 
 def store(postage: Postage) -> None:
     """Write what changed, in the transaction that holds the lock."""
-    values = {column: getattr(postage.spent, name) for name, column in SPENT.items()}
-    values |= {column: getattr(postage.outcomes, name) for name, column in OUTCOMES.items()}
-    db.session.execute(update(MailPace.__table__).values(**values, stopped_at=postage.stopped_at))
+    connection = db.session.connection()
+    values = [*postage.spent, *postage.outcomes, postage.stopped_at]
+    named = zip(COLUMNS, values, strict=True)
+    _storing(connection.dialect).execute(connection, **{f"new_{name}": to for name, to in named})
 
 
 def forgive(*, now: datetime) -> None:
@@ -128,27 +127,36 @@ def forgive(*, now: datetime) -> None:
     store(lock(now=now)._replace(outcomes=Outcomes(), stopped_at=None))
 
 
-def _postage(query: Select[Any], *, now: datetime) -> Postage:
-    row = db.session.execute(query).one()
+def _postage(query: Callable[[Dialect], Prepared], *, now: datetime) -> Postage:
+    connection = db.session.connection()
+    [row] = query(connection.dialect).rows(connection)
     budgets = Pace(settings().mail_per_minute)  # all that grows with time
-    spent = Spent(*(getattr(row, column) for column in SPENT.values()))
-    return Postage(
-        mailing.refilled(budgets, spent, now),
-        Outcomes(*(getattr(row, column) for column in OUTCOMES.values())),
-        row.stopped_at,
-        frozenset(row.held_mails),
-    )
+    *spent_and_seen, stopped_at, held = row
+    spent, seen = spent_and_seen[: len(SPENT)], spent_and_seen[len(SPENT) :]
+    spent_now = mailing.refilled(budgets, Spent(*spent), now)
+    return Postage(spent_now, Outcomes(*seen), stopped_at, frozenset(held))
+
+
+def _query() -> Select[Any]:
+    columns = [MailPace.__table__.c[name] for name in COLUMNS]
+    return select(*columns, select(Gate.held_mails).scalar_subquery().label("held"))
 
 
 @cache
-def _reading() -> Select[Any]:
-    held = select(Gate.held_mails).scalar_subquery().label("held_mails")
-    return select(*MailPace.__table__.c, held)
+def _reading(dialect: Dialect) -> Prepared:
+    return Prepared(_query(), dialect)
 
 
 @cache
-def _locking() -> Select[Any]:
-    return _reading().with_for_update(of=MailPace)
+def _locking(dialect: Dialect) -> Prepared:
+    return Prepared(_query().with_for_update(of=MailPace), dialect)
+
+
+@cache
+def _storing(dialect: Dialect) -> Prepared:
+    table = MailPace.__table__
+    new = {name: bindparam(f"new_{name}", type_=table.c[name].type) for name in COLUMNS}
+    return Prepared(update(table).values(new), dialect)
 
 
 def _say_what_changed(before: Postage, after: Postage) -> None:

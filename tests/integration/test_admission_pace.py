@@ -167,7 +167,7 @@ def test_a_tick_admits_no_more_than_the_mail_can_take_in_a_quarter_of_an_hour(
     with make_app(mail_per_minute=1).app_context():
         people.crowd(17, now=now)
         _no_mail_waits()
-        people.open_gate(100, 36_000, now=now)
+        people.open_gate(100, 72_000, now=now)
         waves.tick(now=now)
         tick = waves.tick(now=now + SECOND)
     assert (tick.admitted, tick.limit) == (15, "mail")

@@ -46,11 +46,13 @@ def test_the_history_tells_the_settings_of_any_past_moment(
         moments.append(datetime.now(UTC))
         clock.shift(timedelta(hours=1))
     runner.run("gate", "resume")
+    usual = {"rate": 0, "paused": True, "joining": "open", "held_mails": [], "referral": False}
+    usual |= {"notices": {}, "health_ignored_until": None, "bounces_since": None}
     told = [runner.json("gate", "history", "--at", moment.isoformat()) for moment in moments]
     assert told == [
-        {"capacity": 10, "rate": 0, "paused": True},
-        {"capacity": 20, "rate": 0, "paused": True},
+        {"capacity": 10, **usual},
+        {"capacity": 20, **usual},
     ]
     long_ago = runner.json("gate", "history", "--at", "2001-01-01")
-    assert long_ago == {"capacity": 0, "rate": 0, "paused": True}
+    assert long_ago == {"capacity": 0, **usual}
     assert runner.run("gate", "history", "--at", "yesterday").exit_code == 1

@@ -5,25 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Unpack
 
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
-from waitlist import audit, projection, seats
-from waitlist.admission import bounds
-from waitlist.errors import ValueRefused, VersionStale
+from waitlist import audit, postage, projection, seats, switches
+from waitlist.admission import bounds, mails, settings
+from waitlist.admission.mails import BouncesView, MailView
+from waitlist.admission.settings import Wanted
+from waitlist.errors import VersionStale
 from waitlist.extensions import db
 from waitlist.models import Cohort, Entry, Gate, Invitation, Registration
-
-MOST = 2**31 - 1
 
 
 @dataclass(frozen=True)
 class GateView:
-    """The gate as an operator sees it. `limit` is the word for what limits admission now."""
+    """The gate as an operator sees it. `limit` is the word for what limits admission now.
+
+    `rate` is what was set, `rate_in_force` what is left of it where something slows the gate.
+    """
 
     capacity: int
     rate: int
+    rate_in_force: float
     paused: bool
     seats_used: int
     seats_free: int
@@ -34,13 +39,20 @@ class GateView:
     limit: str
     version: int
     ticked_at: str | None
+    joining: str
+    referral: bool
+    notices: Mapping[str, str]
+    health_ignored_until: str | None
+    mail: MailView
+    bounces: BouncesView
 
 
 LIMITS = {
     "paused": "the gate is paused",
     "capacity": "every seat is used: held by an open invitation or taken by a registration",
     "rate": "the admission rate",
-    "mail": "mail that is still to be sent",
+    "bounces": "too many invitations come back. See why, then: flask gate accept-bounces",
+    "mail": "mail that is still to be sent, or is held: see flask gate show",
     "nobody": "nobody waits in an open cohort",
 }
 
@@ -51,10 +63,13 @@ def show(*, now: datetime) -> GateView:
     held, taken = _held(), _taken()
     waiting = _waiting_by_cohort()
     open_ids = {cohort.id for cohort in db.session.scalars(select(Cohort)) if cohort.is_open(now)}
+    mail = postage.read(now=now)
+    ignored = gate.health_ignored_until
     waiting_open = sum(people for cohort, people in waiting.items() if cohort in open_ids)
     return GateView(
         capacity=gate.capacity,
         rate=gate.rate,
+        rate_in_force=bounds.rate_in_force(gate, now=now),
         paused=gate.paused,
         seats_used=gate.seats_used,
         seats_free=max(0, gate.capacity - gate.seats_used),
@@ -64,7 +79,13 @@ def show(*, now: datetime) -> GateView:
         waiting_open=waiting_open,
         limit=_limit(gate, waiting_open, now=now),
         version=gate.version,
-        ticked_at=gate.ticked_at.isoformat() if gate.ticked_at else None,
+        ticked_at=_iso(gate.ticked_at),
+        joining=gate.joining,
+        referral=gate.referral,
+        notices=gate.notices,
+        health_ignored_until=_iso(ignored if ignored and ignored > now else None),
+        mail=mails.budgets(mail),
+        bounces=mails.bounces(mail, gate),
     )
 
 
@@ -73,21 +94,15 @@ def change(
     actor: str,
     now: datetime,
     reason: str = "",
-    capacity: int | None = None,
-    rate: int | None = None,
-    paused: bool | None = None,
     if_version: int | None = None,
+    **wanted: Unpack[Wanted],
 ) -> None:
     """Set what is given; the next tick goes by it. `ValueRefused` for what is out of bounds.
 
     A capacity below what is used stops admission and revokes nobody. `VersionStale` if the
     gate isn't of `if_version` any more: then nothing was set.
     """
-    wanted = {"capacity": capacity, "rate": rate, "paused": paused}
-    values = {key: value for key, value in wanted.items() if value is not None}
-    for name in ("capacity", "rate"):
-        if not 0 <= values.get(name, 0) <= MOST:
-            raise ValueRefused(f"{name} is a whole number from 0 to {MOST}, not {values[name]}")
+    settings.check(wanted, now=now)
     gate = seats.lock()
     if if_version not in (None, gate.version):
         db.session.rollback()
@@ -95,14 +110,19 @@ def change(
             f"the gate was changed meanwhile: it is of version {gate.version}, not {if_version}. "
             "See flask gate history, then set it with the version of flask gate show"
         )
-    before = {key: getattr(gate, key) for key in values}
+    values = settings.values(wanted, gate, now=now)
+    before = settings.as_json({key: getattr(gate, key) for key in values})
     for key, value in values.items():
         setattr(gate, key, value)
     gate.version += 1
+    after = settings.as_json(values)
     audit.record(
-        "gate.set", "gate", actor=actor, now=now, before=before, after=values, reason=reason
+        "gate.set", "gate", actor=actor, now=now, before=before, after=after, reason=reason
     )
+    if wanted.get("accept_bounces"):
+        postage.forgive(now=now)
     db.session.commit()
+    switches.forget()
 
 
 def verify() -> dict[str, tuple[int, int]]:
@@ -120,6 +140,10 @@ def verify() -> dict[str, tuple[int, int]]:
 def as_json(view: GateView) -> dict[str, object]:
     """The view as JSON."""
     return asdict(view)
+
+
+def _iso(at: datetime | None) -> str | None:
+    return at.isoformat() if at else None
 
 
 def _limit(gate: Gate, waiting_open: int, *, now: datetime) -> str:

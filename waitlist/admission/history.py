@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
+from waitlist.admission import settings
 from waitlist.extensions import db
 from waitlist.models import Audit, Gate
-
-SETTINGS = ("capacity", "rate", "paused")
 
 
 class GateChange(NamedTuple):
@@ -40,9 +39,8 @@ def changes() -> list[GateChange]:
 
 
 def settings_at(moment: datetime) -> dict[str, Any]:
-    """Capacity, rate and whether it was paused then: today's, with what came since undone."""
-    gate = db.session.scalars(select(Gate)).one()
-    values = {name: getattr(gate, name) for name in SETTINGS}
+    """All that can be set of the gate, as it was then: today's, with what came since undone."""
+    values = settings.of(db.session.scalars(select(Gate)).one())
     for change in changes():
         if change.at <= moment:
             break

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from flask import Flask
 
-from waitlist.cli import cohort, gate, imports, line, person, rehearse, wave
+from waitlist.cli import cohort, gate, imports, line, person, rehearse, switches, wave
 
 
 def init_app(app: Flask) -> None:
     """Add every command to the app."""
+    for switch in switches.COMMANDS:
+        gate.group.add_command(switch)
     for command in (
         gate.group,
         cohort.group,

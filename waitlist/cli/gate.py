@@ -9,9 +9,12 @@ import click
 
 from waitlist.admission import gate, noshows
 from waitlist.admission import history as past
-from waitlist.cli import terminal
+from waitlist.admission.settings import Wanted
+from waitlist.cli import gateview, terminal
 from waitlist.errors import ValueRefused
 from waitlist.extensions import reading
+
+INVITATIONS = ("invitation",)
 
 if_version = click.option(
     "--if-version", "version", type=int, help="Only if the gate is still of this version."
@@ -33,20 +36,7 @@ def show(as_json: bool) -> None:
     if as_json:
         terminal.show_json(gate.as_json(view))
         return
-    state = "paused" if view.paused else "open"
-    terminal.show_table(
-        ("gate", state),
-        [
-            ("capacity", f"{view.capacity:,}"),
-            ("seats used", f"{view.seats_used:,} ({view.held:,} held, {view.taken:,} taken)"),
-            ("seats free", f"{view.seats_free:,}"),
-            ("admission rate", f"{view.rate:,} an hour"),
-            ("waiting", f"{view.waiting:,} ({view.waiting_open:,} in open cohorts)"),
-            ("limited by", f"{view.limit}: {gate.LIMITS[view.limit]}"),
-            ("last tick", view.ticked_at),
-            ("version", view.version),
-        ],
-    )
+    terminal.show_table(("gate", _state(view)), gateview.rows(view))
 
 
 @group.command("set")
@@ -74,20 +64,18 @@ def set_(
     rate = 0 if waves_only else rate
     if capacity is None and rate is None:
         raise click.UsageError("say what to set: --capacity, --rate, --waves-only")
-    _change(reason, as_json, version, capacity=capacity, rate=rate)
+    change(Wanted(capacity=capacity, rate=rate), reason, as_json, version)
 
 
 @group.command()
-@click.option(
-    "--at", "moment", help="Only tell what was set at this time, such as 2027-02-21T15:00Z."
-)
+@click.option("--at", help="Only tell what was set at this time, such as 2027-02-21T15:00Z.")
 @terminal.as_json
 @terminal.refusing
-def history(moment: str | None, as_json: bool) -> None:
+def history(at: str | None, as_json: bool) -> None:
     """Show every change, the newest first; or the settings of any past moment."""
     with reading():
-        if moment is not None:
-            _show_settings(past.settings_at(_moment(moment)), as_json)
+        if at is not None:
+            _show_settings(past.settings_at(moment(at)), as_json)
             return
         changes = past.changes()
     if as_json:
@@ -98,22 +86,25 @@ def history(moment: str | None, as_json: bool) -> None:
 
 
 @group.command()
+@click.option("--hold-mail", is_flag=True, help="Hold the invitations back that aren't mailed yet.")
 @terminal.with_reason
 @terminal.as_json
 @terminal.refusing
-def pause(reason: str, as_json: bool) -> None:
+def pause(hold_mail: bool, reason: str, as_json: bool) -> None:
     """Admit nobody until resumed. Invitations that are out stay good."""
-    _change(reason, as_json, None, paused=True)
+    change(Wanted(paused=True, hold=INVITATIONS if hold_mail else ()), reason, as_json, None)
 
 
 @group.command()
+@click.option("--release-mail", is_flag=True, help="Let the invitations go that were held back.")
 @if_version
 @terminal.with_reason
 @terminal.as_json
 @terminal.refusing
-def resume(version: int | None, reason: str, as_json: bool) -> None:
+def resume(release_mail: bool, version: int | None, reason: str, as_json: bool) -> None:
     """Admit again, at the rate."""
-    _change(reason, as_json, version, paused=False)
+    wanted = Wanted(paused=False, release=INVITATIONS if release_mail else ())
+    change(wanted, reason, as_json, version)
 
 
 @group.command()
@@ -176,7 +167,8 @@ def _said(change: past.GateChange) -> str:
     )
 
 
-def _moment(words: str) -> datetime:
+def moment(words: str) -> datetime:
+    """The time that these words name, of UTC unless they say else; `ValueRefused` for others."""
     try:
         at = datetime.fromisoformat(words)
     except ValueError as error:
@@ -184,29 +176,27 @@ def _moment(words: str) -> datetime:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-def _change(
+def change(
+    wanted: Wanted,
     reason: str,
     as_json: bool,
     version: int | None,
-    *,
-    capacity: int | None = None,
-    rate: int | None = None,
-    paused: bool | None = None,
+    now: datetime | None = None,
 ) -> None:
-    now = datetime.now(UTC)
-    gate.change(
-        actor=terminal.actor(),
-        now=now,
-        reason=reason,
-        capacity=capacity,
-        rate=rate,
-        paused=paused,
-        if_version=version,
-    )
+    """Change the gate so, and say how it stands then."""
+    now = now or datetime.now(UTC)
+    gate.change(actor=terminal.actor(), now=now, reason=reason, if_version=version, **wanted)
     with reading():
         view = gate.show(now=now)
     if as_json:
         terminal.show_json(gate.as_json(view))
         return
-    state = "paused" if view.paused else "open"
-    click.echo(f"The gate is {state}: capacity {view.capacity:,}, {view.rate:,} people an hour.")
+    click.echo(
+        f"The gate is {_state(view)}: capacity {view.capacity:,}, {view.rate:,} people an hour."
+    )
+    for sentence in gateview.unusual(view):
+        click.echo(sentence)
+
+
+def _state(view: gate.GateView) -> str:
+    return "paused" if view.paused else "open"

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 NORMAL = 1.644854  # standard deviations under which the mean lies at 95%
 ENOUGH = 20  # outcomes, below which nothing is decided
-MEMORY = 1_000  # outcomes after which an older one counts for a third
-FADES = timedelta(hours=3)  # after which it does too, however few came
+MEMORY = 1_000  # outcomes at most, so that a bad wave after many good ones is noticed soon
+FADES = timedelta(hours=3)  # after which an outcome counts for a third
 SLOWED = 4  # the gate's rate is divided by it, and an invitation costs as much of its minute
 
 
@@ -42,9 +42,10 @@ class Limits(NamedTuple):
 def noted(
     outcomes: Outcomes, *, sent: int = 0, bounced: int = 0, later: int = 0, now: datetime
 ) -> Outcomes:
-    """The same with these beside it; what was there before counts for less."""
+    """The same with these beside it; what was there before counts for less, in time and number."""
     elapsed = max(timedelta(), now - (outcomes.noted_at or now))
-    kept = math.exp(-(sent + bounced + later) / MEMORY - elapsed / FADES)
+    room = max(0, MEMORY - sent - bounced - later) / max(outcomes.total, 1)
+    kept = min(math.exp(-elapsed / FADES), room)
     return Outcomes(
         outcomes.sent * kept + sent,
         outcomes.bounced * kept + bounced,
@@ -73,4 +74,4 @@ def least_share(some: float, of: float) -> float:
 
 
 def _is_over(some: float, of: float, limit: float) -> bool:
-    return of >= ENOUGH and least_share(some, of) > limit
+    return round(of) >= ENOUGH and least_share(some, of) > limit

@@ -21,7 +21,6 @@ from waitlist.prepared import Prepared
 from waitlist.rows import Given
 from waitlist.tokens import Purpose
 
-
 RANGE = ("low_seconds", "high_seconds")
 
 

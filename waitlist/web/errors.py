@@ -79,6 +79,12 @@ PROBLEMS: dict[type[Exception], Problem] = {
         _("Please wait a minute"),
         _("Very many join from your network just now. Please try again in a minute."),
     ),
+    errors.JoiningClosed: Problem(
+        403,
+        "joining-closed",
+        _("Joining is closed for now"),
+        _("Nobody can join the line at the moment. Please come back later."),
+    ),
     errors.Busy: Problem(
         503,
         "busy",
@@ -93,7 +99,14 @@ PROBLEMS: dict[type[Exception], Problem] = {
     ),
 }
 PROBLEMS[InterfaceError] = PROBLEMS[PoolTimeout] = PROBLEMS[OperationalError]
-SAID_TO_ALL = (errors.Busy, errors.TooMany, OperationalError, InterfaceError, PoolTimeout)
+SAID_TO_ALL = (
+    errors.Busy,
+    errors.TooMany,
+    errors.JoiningClosed,
+    OperationalError,
+    InterfaceError,
+    PoolTimeout,
+)
 
 CLOSED = {
     "expired": Problem(

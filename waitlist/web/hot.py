@@ -16,10 +16,13 @@ from typing import Any
 from flask import Response, jsonify, make_response, render_template
 from flask_babel import gettext
 
+from waitlist import switches
+from waitlist.errors import JoiningClosed
 from waitlist.policy import identity
 from waitlist.signup import joining, place
 from waitlist.signup.joining import Joining
 from waitlist.signup.place import ShownPlace
+from waitlist.switches import Notice
 from waitlist.web import security
 from waitlist.web.asked import Asked
 from waitlist.web.said import Said, alike
@@ -33,8 +36,11 @@ AS_JSON = (b"content-type", b"application/json")
 def join(many: Sequence[Asked]) -> list[Said | Exception]:
     """Take these addresses in: 202 and the same words whatever is known of them.
 
-    A machine that fills in what people don't see hears the same, and isn't taken in.
+    A machine that fills in what people don't see hears the same, and isn't taken in. While
+    joining is closed everybody hears that, and nothing is looked at.
     """
+    if switches.current().joining_is_closed:
+        return [JoiningClosed("joining is closed")] * len(many)
     people = [asked for asked in many if not asked.fields.get(HONEYPOT)]
     refusals = iter(joining.join([_joining(asked) for asked in people], now=datetime.now(UTC)))
     taken_in = {id(asked): next(refusals) for asked in people}
@@ -44,8 +50,9 @@ def join(many: Sequence[Asked]) -> list[Said | Exception]:
 def place_of(many: Sequence[tuple[str, Asked]]) -> list[Said | Exception]:
     """Where the person of each token stands, as JSON; 304 to who has that already."""
     shown = place.by_tokens([token for token, _ in many], now=datetime.now(UTC))
+    turned = switches.current()
     return [
-        one if isinstance(one, Exception) else _place(one, asked)
+        one if isinstance(one, Exception) else _place(one, turned.notice(asked.language), asked)
         for one, (_, asked) in zip(shown, many, strict=True)
     ]
 
@@ -73,8 +80,8 @@ def _joined_page() -> Response:
     return make_response(render_template("public/check_mail.html"), 202)
 
 
-def _place(shown: ShownPlace, asked: Asked) -> Said:
-    body = json.dumps(shown.as_json()).encode()
+def _place(shown: ShownPlace, notice: Notice | None, asked: Asked) -> Said:
+    body = json.dumps({**shown.as_json(), "notice": notice and notice.text}).encode()
     etag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
     tagged = [(b"etag", etag.encode()), *EVERY]
     if etag in asked.etags:

@@ -8,7 +8,7 @@ from flask import Blueprint, Response, jsonify, make_response, redirect, render_
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 
-from waitlist import links
+from waitlist import links, switches
 from waitlist.errors import AddressInvalid, FieldsInvalid, LinkOver
 from waitlist.models import Entry
 from waitlist.policy import deadlines
@@ -141,6 +141,8 @@ def _to_place(entry: Entry) -> ResponseReturnValue:
 
 
 def _join_page(form: Mapping[str, str], errors: Mapping[str, str]) -> str:
+    if switches.current().joining_is_closed:
+        return render_template("public/closed.html")
     waiting = place.public_figures()["waiting"]
     return render_template("public/join.html", form=form, errors=errors, waiting=waiting)
 

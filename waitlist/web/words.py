@@ -12,8 +12,10 @@ from flask import Flask, current_app
 from flask_babel import Babel, format_date, format_decimal, format_time, get_locale, gettext
 from flask_babel import lazy_gettext as _
 
+from waitlist import switches
 from waitlist.config import Settings
 from waitlist.policy.wait import ShownRange
+from waitlist.switches import Notice
 from waitlist.web import asked
 
 FIELD_SENTENCES = {
@@ -86,10 +88,20 @@ def leave_word() -> str:
     return str(gettext("LEAVE"))
 
 
+def notice() -> Notice | None:
+    """What operators have to say, in the page's language if there is such a notice."""
+    return switches.current().notice(_locale())
+
+
+def _locale() -> str:
+    return str(get_locale() or "en")
+
+
 def _globals() -> dict[str, Any]:
     settings: Settings = current_app.config["SETTINGS"]
     return {
         "launch_name": settings.launch_name,
         "product_url": settings.product_url,
-        "locale": str(get_locale() or "en"),
+        "locale": _locale(),
+        "notice": notice,
     }

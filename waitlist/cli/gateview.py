@@ -1,0 +1,71 @@
+"""The gate in words: the rows of `flask gate show`, and what is unusual about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from waitlist.admission.gate import LIMITS, GateView
+from waitlist.admission.mails import BouncesView, MailView
+
+Row = tuple[str, object]
+
+
+def rows(view: GateView) -> list[Row]:
+    """What is known of the gate, each with its name."""
+    return [
+        ("capacity", f"{view.capacity:,}"),
+        ("seats used", f"{view.seats_used:,} ({view.held:,} held, {view.taken:,} taken)"),
+        ("seats free", f"{view.seats_free:,}"),
+        ("admission rate", _rate(view)),
+        ("waiting", f"{view.waiting:,} ({view.waiting_open:,} in open cohorts)"),
+        ("limited by", f"{view.limit}: {LIMITS[view.limit]}"),
+        ("mail", _mail(view.mail)),
+        ("invitations that came back", _bounces(view.bounces)),
+        ("mail held", ", ".join(view.mail.held) or "none"),
+        ("joining", view.joining),
+        *((f"notice ({language})", text) for language, text in view.notices.items()),
+        ("referral", "on" if view.referral else "off"),
+        ("product's health", _health(view)),
+        ("last tick", view.ticked_at),
+        ("version", view.version),
+    ]
+
+
+def unusual(view: GateView) -> Iterator[str]:
+    """A sentence for each switch that isn't as usual."""
+    if view.joining != "open":
+        yield f"Joining is {view.joining}."
+    if view.mail.held:
+        yield f"Mail is held: {', '.join(view.mail.held)}. All other mail goes on."
+    if view.bounces.state != "well":
+        yield f"Invitations come back: {_bounces(view.bounces)}."
+    if view.health_ignored_until:
+        yield f"The product's health is {_health(view)}."
+    for language, text in view.notices.items():
+        yield f"The pages say ({language}): {text}"
+
+
+def _rate(view: GateView) -> str:
+    usual = f"{view.rate:,} an hour"
+    return usual if view.rate_in_force == view.rate else f"{usual}, now {view.rate_in_force:,.0f}"
+
+
+def _mail(mail: MailView) -> str:
+    day = "" if mail.most_today is None else f" of {mail.most_today:,}"
+    waits = f"; none before {mail.waits_until}" if mail.waits_until else ""
+    return (
+        f"{mail.sent_today:,}{day} today, at most {mail.a_minute:,} a minute; "
+        f"{mail.left_now:,} may go now{waits}"
+    )
+
+
+def _bounces(bounces: BouncesView) -> str:
+    total = bounces.sent + bounces.bounced + bounces.later
+    wave = f", {bounces.wave_bounced:,} of wave {bounces.wave}" if bounces.wave else ""
+    later = f", {bounces.later:,} were refused for now" if bounces.later else ""
+    return f"{bounces.state}: {bounces.bounced:,} of the last {total:,}{wave}{later}"
+
+
+def _health(view: GateView) -> str:
+    until = view.health_ignored_until
+    return f"ignored until {until}" if until else "heeded"
