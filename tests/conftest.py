@@ -196,6 +196,12 @@ def _settings(instance: Path, database_url: str, redis_url: str, *, port: int) -
         joins_a_minute=600,
         web_processes=2,
         web_threads=16,
+        health_token=None,
+        health_url=None,
+        health_every=timedelta(seconds=10),
+        health_stale=timedelta(seconds=60),
+        health_load=0.8,
+        health_p95_ms=None,
     )
 
 

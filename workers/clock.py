@@ -19,6 +19,7 @@ from waitlist.errors import SettingInvalid
 from waitlist.extensions import db, reading
 from waitlist.onboarding import invitations
 from waitlist.wake import wake
+from workers import probe
 
 log = structlog.get_logger()
 TICK = 1.0  # seconds
@@ -37,6 +38,7 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
+    probe.start(app, stop)
     while not stop.wait(TICK):
         with app.app_context():
             tick(now=datetime.now(UTC))

@@ -9,7 +9,7 @@ import structlog
 from flask import Flask
 
 from waitlist import create_app, delivery
-from waitlist.admission import waves
+from waitlist.admission import health, waves
 from waitlist.errors import LineUnavailable
 from waitlist.onboarding import invitations
 from waitlist.signup import joining
@@ -33,6 +33,7 @@ def run_admission() -> None:
         invitations.beat(now=now)  # before anything lapses: an outage may have just ended
         invitations.lapse(now=now)
         joining.expire_unconfirmed(now=now)
+        health.watch(now=now)
         try:
             outcome = waves.tick(now=now)
         except LineUnavailable as error:

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from waitlist import audit, postage, projection, seats, switches
-from waitlist.admission import bounds, mails, settings
+from waitlist.admission import bounds, health, mails, settings
 from waitlist.admission.mails import BouncesView, MailView
 from waitlist.admission.settings import Wanted
 from waitlist.errors import VersionStale
@@ -37,6 +37,7 @@ class GateView:
     waiting: int
     waiting_open: int
     limit: str
+    health: health.Shown
     version: int
     ticked_at: str | None
     joining: str
@@ -51,6 +52,7 @@ LIMITS = {
     "paused": "the gate is paused",
     "capacity": "every seat is used: held by an open invitation or taken by a registration",
     "rate": "the admission rate",
+    "health": "the product's health: see flask gate show",
     "bounces": "too many invitations come back. See why, then: flask gate accept-bounces",
     "mail": "mail that is still to be sent, or is held: see flask gate show",
     "nobody": "nobody waits in an open cohort",
@@ -78,6 +80,7 @@ def show(*, now: datetime) -> GateView:
         waiting=sum(waiting.values()),
         waiting_open=waiting_open,
         limit=_limit(gate, waiting_open, now=now),
+        health=health.shown(gate, now=now),
         version=gate.version,
         ticked_at=_iso(gate.ticked_at),
         joining=gate.joining,
@@ -125,6 +128,11 @@ def change(
     switches.forget()
 
 
+def held_by_health(*, now: datetime) -> str | None:
+    """The word for why the product's health lets nobody in by ticks now, if it doesn't."""
+    return bounds.held(db.session.scalars(select(Gate)).one(), now=now)
+
+
 def verify() -> dict[str, tuple[int, int]]:
     """Counters that differ from the rows behind them: name -> (counter, rows). Empty: all agree."""
     held_by = _count_by(Invitation.cohort_id, Invitation.state == "open")
@@ -148,7 +156,7 @@ def _iso(at: datetime | None) -> str | None:
 
 def _limit(gate: Gate, waiting_open: int, *, now: datetime) -> str:
     budget = bounds.of_tick(gate, now=now)
-    if budget.limit in ("paused", "capacity", "bounces") or waiting_open:
+    if budget.limit in ("paused", "capacity", "bounces", "health") or waiting_open:
         return budget.limit
     return "nobody"
 

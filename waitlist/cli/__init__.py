@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from flask import Flask
 
-from waitlist.cli import cohort, gate, imports, line, person, rehearse, switches, wave
+from waitlist.cli import (
+    cohort,
+    gate,
+    health,
+    imports,
+    line,
+    noshows,
+    person,
+    rehearse,
+    switches,
+    wave,
+)
 
 
 def init_app(app: Flask) -> None:
     """Add every command to the app."""
-    for switch in switches.COMMANDS:
-        gate.group.add_command(switch)
+    for of_gate in (*switches.COMMANDS, health.report, noshows.show):
+        gate.group.add_command(of_gate)
     for command in (
         gate.group,
         cohort.group,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from waitlist.admission.gate import LIMITS, GateView
 from waitlist.admission.mails import BouncesView, MailView
+from waitlist.cli import health
 
 Row = tuple[str, object]
 
@@ -26,6 +27,7 @@ def rows(view: GateView) -> list[Row]:
         *((f"notice ({language})", text) for language, text in view.notices.items()),
         ("referral", "on" if view.referral else "off"),
         ("product's health", _health(view)),
+        *health.rows(view.health),
         ("last tick", view.ticked_at),
         ("version", view.version),
     ]
@@ -39,6 +41,8 @@ def unusual(view: GateView) -> Iterator[str]:
         yield f"Mail is held: {', '.join(view.mail.held)}. All other mail goes on."
     if view.bounces.state != "well":
         yield f"Invitations come back: {_bounces(view.bounces)}."
+    if view.health.held:
+        yield f"The product's health lets nobody in by ticks: {view.health.why}."
     if view.health_ignored_until:
         yield f"The product's health is {_health(view)}."
     for language, text in view.notices.items():

@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 
 import click
 
-from waitlist.admission import waves
+from waitlist.admission import gate, waves
 from waitlist.admission.gate import LIMITS
+from waitlist.admission.health import WHY
 from waitlist.cli import terminal
+from waitlist.extensions import reading
 
 
 @click.group("wave")
@@ -30,6 +32,8 @@ def admit(people: int, cohort: str | None, dry_run: bool, reason: str, as_json: 
         outcome = waves.rehearse(people, cohort=cohort, now=now)
     else:
         outcome = waves.admit(people, cohort=cohort, actor=terminal.actor(), reason=reason, now=now)
+    with reading():
+        health = gate.held_by_health(now=now)
     if as_json:
         terminal.show_json(
             {
@@ -39,10 +43,13 @@ def admit(people: int, cohort: str | None, dry_run: bool, reason: str, as_json: 
                 "admitted": outcome.admitted,
                 "by_cohort": outcome.by_cohort,
                 "limit": outcome.limit,
+                "health": health,
             }
         )
         return
     _say(outcome, dry_run)
+    if health:
+        click.echo(f"The product's health lets nobody in by ticks ({health}): {WHY[health]}.")
 
 
 def _say(outcome: waves.Outcome, dry_run: bool) -> None:

@@ -79,7 +79,7 @@ class Loop(NamedTuple):
 
 def held(signal: Signal, marks: Marks, now: datetime) -> str:
     """The word for why nobody may be let in by this signal; empty if people may."""
-    if now - signal.at > marks.stale:
+    if abs(now - signal.at) > marks.stale:  # or of a clock that was set back since
         return "stale"
     if not signal.healthy:
         return "unhealthy"
@@ -117,7 +117,7 @@ def step(loop: Loop, signal: Signal, marks: Marks, flow: Flow, now: datetime) ->
     seen = loop._replace(strain=strained + (loop.strain - strained) * weight, seen_at=now)
     why = held(signal, marks, now)
     fails = why in ("unhealthy", "overload")
-    if now - loop.stepped_at < PERIOD and not (fails and not loop.fell):
+    if abs(now - loop.stepped_at) < PERIOD and not (fails and not loop.fell):
         return seen
     trusted = loop.trusted / 2 if why else _trusted(seen, strained, flow)
     fell = trusted < loop.trusted
@@ -149,15 +149,14 @@ def _trusted(loop: Loop, strained: float, flow: Flow) -> float:
         return min(DECREASED * now, max(now / 2, DECREASED * carries))
     if loop.slow_start and loop.strain >= SEEN_WELL and carries < now:
         return carries
-    if max(strained, loop.strain) >= LOW or not _has_shown(loop, strained, flow):
+    if max(strained, loop.strain) >= LOW or not _came(now, flow):
         return now
     if loop.strain < SLOW_START and (loop.slow_start or strained):
         return max(now, min(2 * now, SLOW_START * carries))
     return max(now, min(now + STEP * flow.careful, 2 * now, INCREASED * carries))
 
 
-def _has_shown(loop: Loop, strained: float, flow: Flow) -> bool:
-    """Whether what is trusted came, as far as can be told of so many, and the load has settled."""
-    likely = loop.trusted * flow.share.of / flow.share.high
-    came = flow.arrivals + 2 * math.sqrt(flow.arrivals) >= USED * likely
-    return came and strained <= 1.1 * loop.strain + 0.01
+def _came(trusted: float, flow: Flow) -> bool:
+    """Whether what is trusted was used of late, as far as can be told of so many."""
+    likely = trusted * flow.share.of / flow.share.high
+    return flow.arrivals + 2 * math.sqrt(flow.arrivals) >= USED * likely

@@ -100,23 +100,23 @@ def followed(spans: Sequence[Span], last: int) -> int:
     return min(len(spans), last)
 
 
-def coming(
-    open_by_age: Mapping[int, float], not_later: Sequence[float], spans: int
-) -> list[Coming]:
+def coming(open_by_age: Mapping[int, float], by_then: Sequence[float], spans: int) -> list[Coming]:
     """Of open invitations, by their age in spans, what is expected in each of the coming spans.
 
-    `not_later` are the shares who do it by the end of each span; with the last their time is over.
+    `by_then` are the shares who do it by the end of each span; with the last their time is over.
     """
-    last, found = len(not_later), [Coming(0.0, 0.0)] * spans
-    not_yet = [1.0, *(1 - share for share in not_later)]
+    last, did, expired = len(by_then), [0.0] * spans, [0.0] * spans
+    not_yet = [1.0, *(1 - share for share in by_then)]
     for age, people in open_by_age.items():
-        still = people / not_yet[age] if age < last and not_yet[age] else 0.0
-        for nth, at in enumerate(range(age, min(age + spans, max(last, age + 1)))):
-            here = found[nth]
-            did = still * (not_yet[at] - not_yet[at + 1]) if at < last else 0.0
-            gone = people if age >= last else still * not_yet[last] if at + 1 == last else 0.0
-            found[nth] = Coming(here.did + did, here.expired + gone)
-    return found
+        if age >= last:
+            expired[0] += people
+            continue
+        still = people / not_yet[age] if not_yet[age] else 0.0
+        for nth in range(min(spans, last - age)):
+            did[nth] += still * (not_yet[age + nth] - not_yet[age + nth + 1])
+        if last - age <= spans:
+            expired[last - age - 1] += still * not_yet[last]
+    return [Coming(*span) for span in zip(did, expired, strict=True)]
 
 
 def _pace(spans: Sequence[Span], until: int) -> tuple[float, float]:

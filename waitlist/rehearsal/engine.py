@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 
@@ -118,11 +118,9 @@ class Launch:
             self.steering.arrive(int(registered.sum()), self._now(step))
 
     def _steer(self, step: int) -> None:
-        """Learn each hour; and go by what the product says."""
+        """Learn, and go by what the product says."""
         open_by_age = self.learned.open_by_age(self.invited, step)
-        hour = timedelta(hours=1) // self.scenario.step
-        if step % max(1, hour) == 0:
-            self.learned.learn(open_by_age)
+        self.learned.learn(open_by_age)
         if self.serving and self.steering:
             said = self.serving.signal(step, self.rng)
             self.steering.steer(said, self.gate.rate, self.learned, open_by_age, self._now(step))
@@ -183,23 +181,16 @@ class Launch:
             self.played.watched.append(one)
 
     def _admit(self, step: int) -> None:
-        """Tick through the step: first the waves by hand, then the clock's own."""
-        begins = self._now(step)
+        """Let people in: first by the waves of the operator, then by the clock's ticks."""
         self.waited, self.first_time = np.zeros(self.cohorts), self._nobody()
-        mails = self.post.room(begins) + self.post.invitations.owed
         self.gate.is_slowed, self.gate.is_stopped = self.post.is_slowed, self.post.is_stopped
-        for number in range(self.gate.ticks):
-            seconds = step * self.seconds + number * self.gate.seconds
-            now = begins + timedelta(seconds=(number + 1) * self.gate.seconds)
-            for wave in self.operating.waves:
-                people = self.gate.wave(wave.due(now), self._waiting(wave.cohort))
-                wave.admitted += sum(people.values())
-                self._invite(people, step, seconds)
-            people = self.gate.tick(self._waiting(None), mails - self.post.invitations.owed)
-            if not people and self.gate.limit in ("paused", "capacity"):
-                break  # nothing gives a seat back before the next step
-            self.foretelling.by_ticks[step] += sum(people.values())
-            self._invite(people, step, seconds)
+        for wave in self.operating.waves:
+            people = self.gate.wave(wave.due(self._now(step + 1)), self._waiting(wave.cohort))
+            wave.admitted += sum(people.values())
+            self._invite(people, step)
+        people = self.gate.tick(self._waiting(None), self.post.room(self._now(step)))
+        self.foretelling.by_ticks[step] += sum(people.values())
+        self._invite(people, step, over=sum(people.values()) * self.gate.apart)
 
     def _waiting(self, cohort: int | None) -> dict[int, int]:
         """How many wait in this line, or in each that is open."""
@@ -211,12 +202,15 @@ class Launch:
             if line.open
         }
 
-    def _invite(self, people: dict[int, int], step: int, seconds: float) -> None:
+    def _invite(self, people: dict[int, int], step: int, over: float = 0.0) -> None:
+        """So many of each cohort come in, evenly over so many seconds."""
         for cohort, some in people.items():
             if some:
                 self.post.invitations.add(cohort, 0, some)
                 self.series["admitted"][cohort, step] += some
-                self._note_waits(cohort, step, self.lines[cohort].take(some, seconds))
+                begins = step * self.seconds
+                taken = self.lines[cohort].take(some, begins, begins + over)
+                self._note_waits(cohort, step, taken)
         if people:
             over = self.gate.seats_used - self.gate.capacity
             self.played.seats_over_capacity = max(self.played.seats_over_capacity, over)

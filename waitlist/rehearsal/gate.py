@@ -16,6 +16,8 @@ from waitlist.policy.pace import Budget
 from waitlist.policy.sharing import Claim
 from waitlist.rehearsal.scenario import Gate, Scenario
 
+TICK = timedelta(seconds=1)
+
 
 @dataclass
 class CohortRow:
@@ -50,12 +52,13 @@ class Controls:
     ticks: int = 1
     seconds: float = 1.0
     limit: str = "nobody"
+    apart: float = 0.0  # seconds between two people, by the last ticks
 
     @classmethod
     def of(cls, scenario: Scenario) -> Controls:
-        """The gate as the launch starts; it ticks so often that no allowance is lost."""
+        """The gate as the launch starts; it ticks each second, as the clock does."""
         gate: Gate = scenario.gate
-        ticks = max(1, math.ceil(scenario.step / pace.ALLOWANCE_CAP))
+        ticks = max(1, math.ceil(scenario.step / TICK))
         return cls(
             gate.capacity,
             gate.rate,
@@ -68,23 +71,27 @@ class Controls:
     @property
     def rate_in_force(self) -> float:
         """People an hour: the rate that is set, slowed by the product's health and by bounces."""
-        return self.rate * self.factor / (bounces.SLOWED if self.is_slowed else 1)
+        factor = 0.0 if self.is_held else self.factor
+        return self.rate * factor / (bounces.SLOWED if self.is_slowed else 1)
 
     def tick(self, waiting: Mapping[int, int], mails: int) -> dict[int, int]:
-        """How many of each open cohort come in at this tick, if so many mails can still go soon."""
-        if not self.paused and self.seats_used < self.capacity:
-            elapsed = timedelta(seconds=self.seconds)
-            self.allowance = pace.accrue(self.allowance, self.rate_in_force, elapsed)
+        """How many of each open cohort come in by the ticks of a step.
+
+        `mails` are those that can still go soon. The allowance grows and is used tick by tick, as
+        nothing else decides how evenly people come; all other bounds are asked once.
+        """
+        come = 0 if self.paused or self.seats_used >= self.capacity else self._allowed()
+        self.apart = self.ticks * self.seconds / max(1, come)
         bounds = {  # of equal bounds the first is told
             "bounces": 0 if self.is_stopped else sys.maxsize,
-            "capacity": self.capacity - self.seats_used,
             "health": 0 if self.is_held else sys.maxsize,
+            "capacity": self.capacity - self.seats_used,
             "mail": mails,
-            "rate": pace.allowed(self.allowance),
+            "rate": come,
         }
-        budget = pace.tick_budget(paused=self.paused, bounds=bounds)
-        people = self._share(budget, waiting)
-        self.allowance = max(0.0, self.allowance - sum(people.values()))
+        people = self._share(pace.tick_budget(paused=self.paused, bounds=bounds), waiting)
+        unused = self.allowance + come - sum(people.values())
+        self.allowance = pace.accrue(unused, self.rate_in_force, timedelta())  # as much as it holds
         return people
 
     def wave(self, asked: int, waiting: Mapping[int, int]) -> dict[int, int]:
@@ -96,6 +103,16 @@ class Controls:
         """So many seats of a cohort are free again."""
         self.seats_used -= seats
         self.cohorts[cohort].seats_used -= seats
+
+    def _allowed(self) -> int:
+        """How many the rate lets in, tick by tick, if nothing else bounds them."""
+        come, rate, elapsed = 0, self.rate_in_force, timedelta(seconds=self.seconds)
+        for _ in range(self.ticks):
+            self.allowance = pace.accrue(self.allowance, rate, elapsed)
+            people = pace.allowed(self.allowance)
+            self.allowance = max(0.0, self.allowance - people)
+            come += people
+        return come
 
     def _share(self, budget: Budget, waiting: Mapping[int, int]) -> dict[int, int]:
         self.limit = budget.limit if any(waiting.values()) or not budget.people else "nobody"

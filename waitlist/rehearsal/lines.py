@@ -39,12 +39,14 @@ class Line:
         self.back += people
         self.waiting += people
 
-    def take(self, people: int, seconds: float) -> Iterator[tuple[int, int]]:
-        """Let in so many from the front: each slot and how many of it."""
+    def take(self, people: int, begin: float, end: float) -> Iterator[tuple[int, int]]:
+        """Let in so many from the front, evenly in this time: each slot and how many of it."""
         self.waiting -= people
+        seconds, each = begin, (end - begin) / people
         if first := min(self.back, people):
             self.back -= first
             people -= first
+            seconds += first * each
             yield CAME_BACK, first
         while people:
             self._to_the_front()
@@ -52,7 +54,8 @@ class Line:
             self.slots[self.head] -= some
             people -= some
             if self.head in self.watched:
-                self._let_in(self.head, some, seconds)
+                self._let_in(self.head, some, seconds, each)
+            seconds += some * each
             yield self.head, some
 
     def leave(self, people: int, rng: np.random.Generator) -> int:
@@ -97,11 +100,11 @@ class Line:
         for one in self.watched[slot]:
             one.within += int(rng.binomial(people, (one.within + 1) / (self.slots[slot] + 1)))
 
-    def _let_in(self, slot: int, people: int, seconds: float) -> None:
+    def _let_in(self, slot: int, people: int, seconds: float, each: float) -> None:
         still = []
         for one in self.watched.pop(slot):
             if one.within < people:
-                one.admitted_at = seconds
+                one.admitted_at = seconds + (one.within + 1) * each
             else:
                 one.within -= people
                 still.append(one)

@@ -56,7 +56,6 @@ class Serving:
         silent = any(one.holds(step * self.step) for one in self.product.silences)
         if step % every or silent:
             return None
-        noise = 1 + self.product.noise * rng.standard_normal(2)
+        noise = (1 + self.product.noise * rng.standard_normal(2)).tolist()
         healthy = self.load < self.product.breaks_at
-        load = min(1.0, max(0.0, self.load * noise[0]))
-        return Said(healthy, load, max(0.0, self.p95_ms * noise[1]))
+        return Said(healthy, max(0.0, self.load * noise[0]), max(0.0, self.p95_ms * noise[1]))

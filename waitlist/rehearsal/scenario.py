@@ -144,14 +144,14 @@ class Silence:
 class Mail:
     """How much mail may go, how long it is under way, and how much of it is refused."""
 
-    a_minute: Positive = 1_667
+    a_minute: Positive = 6_000
     a_day: Positive | None = None
     warm_up: tuple[Positive, ...] = ()
     delay: Duration = timedelta(seconds=20)
     bounces: Share = 0.0  # refused for good
     refused: Share = 0.0  # for now: these invitations go again
-    slow_at: Share = 0.05
-    stop_at: Share = 0.10
+    slow_at: Share = 0.02
+    stop_at: Share = 0.05
     silences: tuple[Silence, ...] = ()
 
 

@@ -30,6 +30,8 @@ FIELD_SENTENCES = {
     "handle-taken": _("Somebody has this handle already. Please choose another."),
     "address": _("This doesn’t look like an e-mail address. Please check it for typing errors."),
     "word": _("Please type the word exactly as shown."),
+    "boolean": _("This must be true or false."),
+    "figure": _("This must be a number, and not below zero."),
 }
 
 
