@@ -94,6 +94,10 @@ class ValueRefused(WaitlistError):
     """A value given by an operator is out of bounds: the sentence says which are allowed."""
 
 
+class ScenarioInvalid(WaitlistError):
+    """A rehearsal can't be played as written: the sentence names the key and what it can be."""
+
+
 class VersionStale(WaitlistError):
     """Somebody changed it since it was looked at: look again, and decide anew."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
-from waitlist import links, projection
+from waitlist import links, outlook, projection
 from waitlist.extensions import db, settings
 from waitlist.models import Invitation, Registration
 from waitlist.policy import deadlines, wait
@@ -54,6 +54,8 @@ def _standing(message: Owed, now: datetime) -> dict[str, Any]:
         "state": entry.state,
         "position": position and wait.shown_position(position),
         "rounded": bool(position and position >= wait.EXACT_BELOW),
+        "wait": outlook.range_of(entry.cohort_id, position, now=now),
+        "timezone": message.cohort.timezone,
         "as_of": now.replace(second=0, microsecond=0),  # nobody is told more
         "invite_link": links.to_invitation(invitation) if invitation and invited else None,
         "expires_at": invitation.expires_at if invitation and invited else None,
