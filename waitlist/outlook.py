@@ -135,8 +135,9 @@ def _rate(row: GateRow, mail: Postage) -> float:
 
 
 def _strain(health: Health) -> float | None:
-    strain = health.state.get("strain")
-    return float(strain) if isinstance(strain, int | float) else None
+    """What the product carries, of what it should at most, as the loop last saw it."""
+    loop = health.state.get("loop")
+    return None if loop is None else float(loop["strain"])
 
 
 def _mails(mail: Postage, *, now: datetime) -> tuple[float, ...]:

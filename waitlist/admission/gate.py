@@ -10,11 +10,12 @@ from typing import Unpack
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
-from waitlist import audit, postage, projection, seats, switches
+from waitlist import audit, estimates, postage, projection, seats, switches
 from waitlist.admission import bounds, health, mails, settings
 from waitlist.admission.mails import BouncesView, MailView
 from waitlist.admission.settings import Wanted
 from waitlist.errors import VersionStale
+from waitlist.estimates import Coverage
 from waitlist.extensions import db
 from waitlist.models import Cohort, Entry, Gate, Invitation, Registration
 
@@ -46,6 +47,7 @@ class GateView:
     health_ignored_until: str | None
     mail: MailView
     bounces: BouncesView
+    estimates: Coverage
 
 
 LIMITS = {
@@ -91,6 +93,7 @@ def show(*, now: datetime) -> GateView:
         health_ignored_until=_iso(ignored if ignored and ignored > now else None),
         mail=mails.budgets(mail),
         bounces=mails.bounces(mail, gate),
+        estimates=estimates.coverage(),
     )
 
 
@@ -149,7 +152,7 @@ def verify() -> dict[str, tuple[int, int]]:
 
 def as_json(view: GateView) -> dict[str, object]:
     """The view as JSON."""
-    return asdict(view)
+    return {**asdict(view), "estimates": view.estimates.as_json()}
 
 
 def _iso(at: datetime | None) -> str | None:

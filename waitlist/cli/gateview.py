@@ -8,6 +8,7 @@ from datetime import datetime
 from waitlist.admission.gate import LIMITS, GateView
 from waitlist.admission.mails import BouncesView, MailView
 from waitlist.cli import health, times
+from waitlist.estimates import Coverage
 
 Row = tuple[str, object]
 
@@ -29,6 +30,7 @@ def rows(view: GateView) -> list[Row]:
         ("referral", "on" if view.referral else "off"),
         ("product's health", _health(view)),
         *health.rows(view.health),
+        *_estimates(view.estimates),
         ("last tick", _at(view.ticked_at)),
         ("version", view.version),
     ]
@@ -48,6 +50,20 @@ def unusual(view: GateView) -> Iterator[str]:
         yield f"The product's health is {_health(view)}."
     for language, text in view.notices.items():
         yield f"The pages say ({language}): {text}"
+
+
+def _estimates(fared: Coverage) -> Iterator[Row]:
+    """How often those waited as they were told whose settings stayed; the others apart."""
+    yield "estimates", _covered(fared.covered, fared.scored, "80% are meant to be")
+    if fared.changed_scored:
+        why = "the settings changed meanwhile"
+        yield "other estimates", _covered(fared.changed_covered, fared.changed_scored, why)
+
+
+def _covered(covered: int, scored: int, why: str) -> str:
+    if not scored:
+        return "none was put to the test yet"
+    return f"{covered / scored:.0%} of the last {scored:,} were right ({why})"
 
 
 def _rate(view: GateView) -> str:
