@@ -79,7 +79,7 @@ def rehearse(asked: int, *, cohort: str | None, now: datetime) -> Outcome:
     """What `admit` would do now. Nobody's state changes; a line that was lost is rebuilt first."""
     outcome = Outcome(asked=_checked(asked))
     projection.require_valid()
-    waiting = {id_: line.length() for id_, (_, line) in able(cohort, now=now).items()}
+    waiting = {id_: line.length() for id_, (_, line) in able(cohort, by_hand=True, now=now).items()}
     with reading():
         gate = db.session.scalars(select(Gate)).one()
         budget = pace.wave_budget(
@@ -116,7 +116,8 @@ def _run(
     while more:
         before = outcome.admitted
         read_at = notes.clock()
-        drawn = draw(cohort, ROUND, run_id, now=now)
+        by_hand = outcome.asked is not None
+        drawn = draw(cohort, ROUND, run_id, by_hand=by_hand, now=now)
         more, taken = _round(outcome, decide, drawn, done, actor=actor, reason=reason, now=now)
         done = [
             note

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from waitlist.admission.gate import LIMITS, GateView
 from waitlist.admission.mails import BouncesView, MailView
+from waitlist.cli import times
 
 Row = tuple[str, object]
 
@@ -26,7 +28,7 @@ def rows(view: GateView) -> list[Row]:
         *((f"notice ({language})", text) for language, text in view.notices.items()),
         ("referral", "on" if view.referral else "off"),
         ("product's health", _health(view)),
-        ("last tick", view.ticked_at),
+        ("last tick", _when(view.ticked_at)),
         ("version", view.version),
     ]
 
@@ -52,7 +54,7 @@ def _rate(view: GateView) -> str:
 
 def _mail(mail: MailView) -> str:
     day = "" if mail.most_today is None else f" of {mail.most_today:,}"
-    waits = f"; none before {mail.waits_until}" if mail.waits_until else ""
+    waits = f"; none before {_when(mail.waits_until)}" if mail.waits_until else ""
     return (
         f"{mail.sent_today:,}{day} today, at most {mail.a_minute:,} a minute; "
         f"{mail.left_now:,} may go now{waits}"
@@ -67,5 +69,9 @@ def _bounces(bounces: BouncesView) -> str:
 
 
 def _health(view: GateView) -> str:
-    until = view.health_ignored_until
+    until = _when(view.health_ignored_until)
     return f"ignored until {until}" if until else "heeded"
+
+
+def _when(moment: str | None) -> str | None:
+    return times.shown(datetime.fromisoformat(moment)) if moment else None
