@@ -193,12 +193,19 @@ def _settings(instance: Path, database_url: str, redis_url: str, *, port: int) -
         mail_bounces_stop=5.0,
         confirm_within=timedelta(hours=48),
         invite_within=timedelta(hours=72),
+        wave_undo=timedelta(),  # so that mails go at once; the tests of recalling set it
         proxy_hops=0,
         country_header=None,
         timezone=ZoneInfo("UTC"),
         joins_a_minute=600,
         web_processes=2,
         web_threads=16,
+        health_token=None,
+        health_url=None,
+        health_every=timedelta(seconds=10),
+        health_stale=timedelta(seconds=60),
+        health_load=0.8,
+        health_p95_ms=None,
     )
 
 

@@ -60,6 +60,13 @@ class Settings:
     web_threads: int
     confirm_within: timedelta
     invite_within: timedelta
+    health_token: str | None
+    health_url: str | None
+    health_every: timedelta
+    health_stale: timedelta
+    health_load: float
+    health_p95_ms: float | None
+    wave_undo: timedelta
 
     @property
     def host(self) -> str:
@@ -105,6 +112,7 @@ def _read(values: Mapping[str, str], instance: Path) -> Settings:
         == "development"
     )
     slow, stop = _bounces(env)
+    every, stale = _health_times(env)
     return Settings(
         instance=instance,
         development=development,
@@ -140,6 +148,15 @@ def _read(values: Mapping[str, str], instance: Path) -> Settings:
         ),
         invite_within=timedelta(
             hours=env.int("INVITE_WITHIN", 72, validate=validate.Range(1, 24 * 90))
+        ),
+        health_token=_health_token(env.str("HEALTH_TOKEN", None)),
+        health_url=_health_url(env.str("HEALTH_URL", None)),
+        health_every=every,
+        health_stale=stale,
+        health_load=env.float("HEALTH_LOAD", 0.8, validate=validate.Range(0.1, 0.95)),
+        health_p95_ms=env.float("HEALTH_P95_MS", None, validate=validate.Range(min=1)),
+        wave_undo=timedelta(
+            seconds=env.int("WAVE_UNDO", 60, validate=validate.Range(0, 24 * 3_600))
         ),
     )
 
@@ -207,6 +224,21 @@ def _plain_address(address: str) -> str:
     return address
 
 
+def _header(name: str) -> str | None:
+    if name and not HEADER.fullmatch(name):
+        raise SettingInvalid(
+            f"COUNTRY_HEADER is a header's name such as CF-IPCountry, not {name!r}"
+        )
+    return name or None
+
+
+def _timezone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise SettingInvalid(f"TIMEZONE is a name such as Europe/Paris, not {name!r}") from error
+
+
 def _warm_up(days: list[int]) -> tuple[int, ...]:
     if any(mails < 1 for mails in days):
         raise SettingInvalid(
@@ -229,19 +261,32 @@ def _bounces(env: Env) -> tuple[float, float]:
     return slow, stop
 
 
-def _header(name: str) -> str | None:
-    if name and not HEADER.fullmatch(name):
+def _health_token(token: str | None) -> str | None:
+    if token is not None and len(token) < SECRET_LENGTH:
+        raise SettingInvalid("HEALTH_TOKEN is shorter than 32 characters: use a longer one")
+    return token
+
+
+def _health_url(url: str | None) -> str | None:
+    """As it is given: to a product `/health/` may be another page than `/health`."""
+    parts = urlsplit(url or "http://none.example")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
         raise SettingInvalid(
-            f"COUNTRY_HEADER is a header's name such as CF-IPCountry, not {name!r}"
+            f"HEALTH_URL must be a web address such as https://example.com/healthz, not {url!r}"
         )
-    return name or None
+    return url
 
 
-def _timezone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise SettingInvalid(f"TIMEZONE is a name such as Europe/Paris, not {name!r}") from error
+def _health_times(env: Env) -> tuple[timedelta, timedelta]:
+    """How often the product is asked, and how old its last word may be."""
+    every = env.int("HEALTH_EVERY", 10, validate=validate.Range(1, 3600))
+    stale = env.int("HEALTH_STALE", 60, validate=validate.Range(5, 86_400))
+    if stale < 2 * every:
+        raise SettingInvalid(
+            f"HEALTH_STALE ({stale} s) must be at least twice HEALTH_EVERY ({every} s): "
+            "else a single answer that is late holds the gate"
+        )
+    return timedelta(seconds=every), timedelta(seconds=stale)
 
 
 def flask_config(settings: Settings) -> dict[str, object]:

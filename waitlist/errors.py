@@ -94,9 +94,17 @@ class ValueRefused(WaitlistError):
     """A value given by an operator is out of bounds: the sentence says which are allowed."""
 
 
+class ScenarioInvalid(WaitlistError):
+    """A rehearsal can't be played as written: the sentence names the key and what it can be."""
+
+
 class VersionStale(WaitlistError):
     """Somebody changed it since it was looked at: look again, and decide anew."""
 
 
 class PersonUnknown(WaitlistError):
     """Nobody is known by that address."""
+
+
+class WaveUnknown(WaitlistError):
+    """There is no wave of that id: list those there are."""

@@ -16,6 +16,8 @@ from waitlist import lately
 from waitlist.extensions import glance
 from waitlist.models import Gate
 
+KEPT = "switches"
+
 
 class Notice(NamedTuple):
     """What operators have to say on the pages, and its language."""
@@ -48,12 +50,12 @@ class Switches(NamedTuple):
 
 def current() -> Switches:
     """The switches as they stood at most a second ago."""
-    return lately.read("switches", _read)
+    return lately.read(KEPT, _read)
 
 
 def forget() -> None:
     """Read them anew the next time: this process has just changed them."""
-    lately.forget("switches")
+    lately.forget(KEPT)
 
 
 def _read() -> Switches:

@@ -14,11 +14,12 @@ from types import FrameType
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from waitlist import create_app, leasing
+from waitlist import create_app, estimates, leasing
 from waitlist.errors import SettingInvalid
 from waitlist.extensions import db, reading
 from waitlist.onboarding import invitations
 from waitlist.wake import wake
+from workers import probe
 
 log = structlog.get_logger()
 TICK = 1.0  # seconds
@@ -37,6 +38,7 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
+    probe.start(app, stop)
     while not stop.wait(TICK):
         with app.app_context():
             tick(now=datetime.now(UTC))
@@ -53,6 +55,7 @@ def tick(*, now: datetime) -> None:
             mail_is_due = leasing.is_due(now=now)
         if mail_is_due:
             wake("mail")
+        estimates.sweep_if_due(now=now)
     except SQLAlchemyError as error:
         db.session.rollback()
         log.error("sql away", error=type(error).__name__)

@@ -26,8 +26,10 @@ ROUTES = {
     ("POST", "/invite/<token>/renew"): Purpose.INVITE,
     ("GET", "/welcome/<token>"): Purpose.WELCOME,
     ("POST", "/api/v1/completions"): PRODUCT,  # the invitation's token is in the body
+    ("POST", "/api/v1/signals/health"): PRODUCT,  # with HEALTH_TOKEN; without the setting 404
     ("GET", "/healthz"): PROBE,
     ("GET", "/readyz"): PROBE,
+    ("GET", "/metrics"): PROBE,
 }
 DEVELOPMENT_ROUTES = {
     ("GET", "/dev/mail"): DEVELOPER,

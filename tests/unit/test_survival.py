@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-import pytest
+from itertools import accumulate, pairwise
 
-from waitlist.policy.survival import NOTHING_KNOWN, Share, Span, shares, still_to_come
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from waitlist.policy.survival import (
+    NOTHING_KNOWN,
+    Coming,
+    Share,
+    Span,
+    coming,
+    foreseen,
+    shares,
+    still_to_come,
+)
 
 
 def test_the_shares_are_those_of_the_textbook() -> None:
@@ -49,3 +62,73 @@ def test_of_those_who_havent_come_some_still_will() -> None:
     assert still_to_come(by_now, in_the_end) == pytest.approx(0.6)
     assert still_to_come(in_the_end, in_the_end) == 0
     assert still_to_come(Share(1.0, 0, 1), Share(1.0, 0, 1)) == 0
+
+
+def test_who_was_followed_to_the_end_is_foreseen_as_was_seen() -> None:
+    spans = [Span(20, 0), Span(20, 0), Span(10, 50)]
+    assert foreseen(spans, 3) == shares(spans)
+
+
+def test_beyond_what_was_seen_they_go_on_as_of_late_and_anything_more_is_bounded() -> None:
+    seen = foreseen([Span(100, 0), Span(90, 0), Span(0, 810)], 6)
+    not_yet = [1 - share.of for share in seen]
+    assert not_yet[2] == pytest.approx(0.81)
+    assert not_yet[5] / not_yet[4] == pytest.approx(not_yet[4] / not_yet[3])
+    assert 1 - not_yet[4] / not_yet[3] == pytest.approx(90 / 1710, rel=0.1), "of the last 2 hours"
+    assert seen[5].low == seen[2].low
+    assert seen[5].of < seen[5].high < 1
+
+
+def test_of_few_who_havent_come_yet_all_may_still() -> None:
+    assert foreseen([], 3) == [NOTHING_KNOWN] * 3
+    assert foreseen([Span(0, 2)], 72)[-1].high > 0.99
+    assert foreseen([Span(0, 0)] * 72 + [Span(0, 1000)], 72)[-1].high < 0.01
+
+
+def test_one_who_was_seen_for_longer_doesnt_say_how_all_go_on() -> None:
+    seen = foreseen([Span(50, 0), Span(50, 899), *[Span(0, 0)] * 69, Span(0, 1)], 72)
+    assert seen[-1].of > 0.9, "the other 899 were last seen coming, and not for long"
+
+
+@given(
+    spans=st.lists(st.builds(Span, st.integers(0, 50), st.integers(0, 50)), max_size=30),
+    last=st.integers(1, 40),
+)
+def test_what_is_foreseen_only_grows_and_stays_within_its_bounds(
+    spans: list[Span], last: int
+) -> None:
+    found = foreseen(spans, last)
+    assert len(found) == last
+    for now, then in pairwise(found):
+        assert now.of <= then.of + 1e-9
+        assert now.high <= then.high + 1e-9
+    assert all(0 <= one.low <= one.of + 1e-9 <= one.high + 2e-9 <= 1 + 3e-9 for one in found)
+
+
+def test_what_is_to_come_of_open_invitations_is_told_by_the_hour() -> None:
+    hours = coming({0: 100, 2: 50}, [0.1, 0.4, 0.6], 4)
+    assert [round(hour.did, 6) for hour in hours] == [
+        pytest.approx(10 + 50 * 0.2 / 0.6, abs=1e-5),
+        pytest.approx(30),
+        pytest.approx(20),
+        0,
+    ]
+    assert [hour.expired for hour in hours] == pytest.approx([50 * 0.4 / 0.6, 0, 40, 0])
+
+
+def test_an_invitation_whose_time_is_over_gives_its_seat_back_at_once() -> None:
+    assert coming({3: 7, 9: 5}, [0.1, 0.4, 0.6], 2) == [Coming(0, 12), Coming(0, 0)]
+
+
+@given(
+    rises=st.lists(st.floats(0, 0.3), min_size=1, max_size=20),
+    opened=st.dictionaries(st.integers(0, 25), st.integers(1, 1000), max_size=10),
+)
+def test_everyone_who_is_invited_does_it_or_runs_out_of_time(
+    rises: list[float], opened: dict[int, float]
+) -> None:
+    by_then = [min(1.0, total) for total in accumulate(rises)]
+    hours = coming(opened, by_then, 25)
+    whole = sum(hour.did + hour.expired for hour in hours)
+    finished = {age for age in opened if age < len(by_then) and age and by_then[age - 1] >= 1}
+    assert whole == pytest.approx(sum(n for age, n in opened.items() if age not in finished))

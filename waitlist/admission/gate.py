@@ -10,11 +10,12 @@ from typing import Unpack
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
-from waitlist import audit, postage, projection, seats, switches
-from waitlist.admission import bounds, mails, settings
+from waitlist import audit, estimates, postage, projection, seats, switches
+from waitlist.admission import bounds, health, mails, settings
 from waitlist.admission.mails import BouncesView, MailView
 from waitlist.admission.settings import Wanted
 from waitlist.errors import VersionStale
+from waitlist.estimates import Coverage
 from waitlist.extensions import db
 from waitlist.models import Cohort, Entry, Gate, Invitation, Registration
 
@@ -37,6 +38,7 @@ class GateView:
     waiting: int
     waiting_open: int
     limit: str
+    health: health.Shown
     version: int
     ticked_at: str | None
     joining: str
@@ -45,12 +47,14 @@ class GateView:
     health_ignored_until: str | None
     mail: MailView
     bounces: BouncesView
+    estimates: Coverage
 
 
 LIMITS = {
     "paused": "the gate is paused",
     "capacity": "every seat is used: held by an open invitation or taken by a registration",
     "rate": "the admission rate",
+    "health": "the product's health: see flask gate show",
     "bounces": "too many invitations come back. See why, then: flask gate accept-bounces",
     "mail": "mail that is still to be sent, or is held: see flask gate show",
     "hours": "whoever waits in an open cohort waits for its hours: see flask cohort list",
@@ -80,6 +84,7 @@ def show(*, now: datetime) -> GateView:
         waiting=sum(waiting.values()),
         waiting_open=waiting_open,
         limit=_limit(gate, waiting_open, waiting_now, now=now),
+        health=health.shown(gate, now=now),
         version=gate.version,
         ticked_at=_iso(gate.ticked_at),
         joining=gate.joining,
@@ -88,6 +93,7 @@ def show(*, now: datetime) -> GateView:
         health_ignored_until=_iso(ignored if ignored and ignored > now else None),
         mail=mails.budgets(mail),
         bounces=mails.bounces(mail, gate),
+        estimates=estimates.coverage(),
     )
 
 
@@ -127,6 +133,11 @@ def change(
     switches.forget()
 
 
+def held_by_health(*, now: datetime) -> str | None:
+    """The word for why the product's health lets nobody in by ticks now, if it doesn't."""
+    return bounds.held(db.session.scalars(select(Gate)).one(), now=now)
+
+
 def verify() -> dict[str, tuple[int, int]]:
     """Counters that differ from the rows behind them: name -> (counter, rows). Empty: all agree."""
     held_by = _count_by(Invitation.cohort_id, Invitation.state == "open")
@@ -141,7 +152,7 @@ def verify() -> dict[str, tuple[int, int]]:
 
 def as_json(view: GateView) -> dict[str, object]:
     """The view as JSON."""
-    return asdict(view)
+    return {**asdict(view), "estimates": view.estimates.as_json()}
 
 
 def _iso(at: datetime | None) -> str | None:
@@ -150,7 +161,7 @@ def _iso(at: datetime | None) -> str | None:
 
 def _limit(gate: Gate, waiting_open: int, waiting_now: int, *, now: datetime) -> str:
     budget = bounds.of_tick(gate, now=now)
-    if budget.limit in ("paused", "capacity", "bounces") or waiting_now:
+    if budget.limit in ("paused", "capacity", "bounces", "health") or waiting_now:
         return budget.limit
     return "hours" if waiting_open else "nobody"
 

@@ -1,16 +1,27 @@
-"""The commands of operators: `flask gate`, `cohort`, `wave`, `line`, `person`, `import`."""
+"""The commands of operators: `flask gate`, `cohort`, `wave`, `line`, `person`, `import`, …"""
 
 from __future__ import annotations
 
 from flask import Flask
 
-from waitlist.cli import cohort, gate, imports, line, person, switches, wave
+from waitlist.cli import (
+    cohort,
+    gate,
+    health,
+    imports,
+    line,
+    noshows,
+    person,
+    rehearse,
+    switches,
+    wave,
+)
 
 
 def init_app(app: Flask) -> None:
     """Add every command to the app."""
-    for switch in switches.COMMANDS:
-        gate.group.add_command(switch)
+    for of_gate in (*switches.COMMANDS, health.report, noshows.show):
+        gate.group.add_command(of_gate)
     for command in (
         gate.group,
         cohort.group,
@@ -19,5 +30,6 @@ def init_app(app: Flask) -> None:
         person.group,
         imports.import_command,
         imports.undo_command,
+        rehearse.command,
     ):
         app.cli.add_command(command)

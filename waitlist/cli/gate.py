@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from waitlist.admission import gate, noshows
+from waitlist.admission import gate
 from waitlist.admission import history as past
 from waitlist.admission.settings import Wanted
 from waitlist.cli import gateview, terminal, times
@@ -68,14 +68,14 @@ def set_(
 
 
 @group.command()
-@click.option("--at", help=f"Only tell what was set at this time, {times.FORM}.")
+@click.option("--at", "moment", help=f"Only tell what was set at this time, {times.FORM}.")
 @terminal.as_json
 @terminal.refusing
-def history(at: str | None, as_json: bool) -> None:
+def history(moment: str | None, as_json: bool) -> None:
     """Show every change, the newest first; or the settings of any past moment."""
     with reading():
-        if at is not None:
-            _show_settings(past.settings_at(times.read(at)), as_json)
+        if moment is not None:
+            _show_settings(past.settings_at(times.read(moment)), as_json)
             return
         changes = past.changes()
     if as_json:
@@ -123,34 +123,6 @@ def verify(as_json: bool) -> None:
         raise SystemExit(1)
     if not as_json:
         click.echo("The gate's counters agree with the rows behind them.")
-
-
-@group.command("no-shows")
-@terminal.as_json
-@terminal.refusing
-def no_shows(as_json: bool) -> None:
-    """Show how many of those invited finish, how soon, and how many will still come."""
-    with reading():
-        found = noshows.learned(now=datetime.now(UTC))
-    if as_json:
-        terminal.show_json(found.as_json())
-        return
-    finish = f"{found.share.of:.0%} ({found.share.low:.0%} to {found.share.high:.0%})"
-    terminal.show_table(
-        ("invitations", "mailed so far"),
-        [
-            ("mailed", f"{found.mailed:,}"),
-            ("finished", f"{found.completed:,}"),
-            ("open", f"{found.open:,}, of whom {found.expected:,.0f} will finish"),
-            ("who finishes", finish if found.mailed else None),
-            ("half of them within", _hours(found.half_within)),
-            ("suggested expiry", _hours(found.suggested_expiry)),
-        ],
-    )
-
-
-def _hours(hours: int | None) -> str | None:
-    return None if hours is None else f"{hours} hours"
 
 
 def _show_settings(settings: dict[str, Any], as_json: bool) -> None:

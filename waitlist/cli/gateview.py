@@ -7,7 +7,8 @@ from datetime import datetime
 
 from waitlist.admission.gate import LIMITS, GateView
 from waitlist.admission.mails import BouncesView, MailView
-from waitlist.cli import times
+from waitlist.cli import health, times
+from waitlist.estimates import Coverage
 
 Row = tuple[str, object]
 
@@ -28,7 +29,9 @@ def rows(view: GateView) -> list[Row]:
         *((f"notice ({language})", text) for language, text in view.notices.items()),
         ("referral", "on" if view.referral else "off"),
         ("product's health", _health(view)),
-        ("last tick", _when(view.ticked_at)),
+        *health.rows(view.health),
+        *_estimates(view.estimates),
+        ("last tick", _at(view.ticked_at)),
         ("version", view.version),
     ]
 
@@ -41,10 +44,26 @@ def unusual(view: GateView) -> Iterator[str]:
         yield f"Mail is held: {', '.join(view.mail.held)}. All other mail goes on."
     if view.bounces.state != "well":
         yield f"Invitations come back: {_bounces(view.bounces)}."
+    if view.health.held:
+        yield f"The product's health lets nobody in by ticks: {view.health.why}."
     if view.health_ignored_until:
         yield f"The product's health is {_health(view)}."
     for language, text in view.notices.items():
         yield f"The pages say ({language}): {text}"
+
+
+def _estimates(fared: Coverage) -> Iterator[Row]:
+    """How often those waited as they were told whose settings stayed; the others apart."""
+    yield "estimates", _covered(fared.covered, fared.scored, "80% are meant to be")
+    if fared.changed_scored:
+        why = "the settings changed meanwhile"
+        yield "other estimates", _covered(fared.changed_covered, fared.changed_scored, why)
+
+
+def _covered(covered: int, scored: int, why: str) -> str:
+    if not scored:
+        return "none was put to the test yet"
+    return f"{covered / scored:.0%} of the last {scored:,} were right ({why})"
 
 
 def _rate(view: GateView) -> str:
@@ -54,7 +73,7 @@ def _rate(view: GateView) -> str:
 
 def _mail(mail: MailView) -> str:
     day = "" if mail.most_today is None else f" of {mail.most_today:,}"
-    waits = f"; none before {_when(mail.waits_until)}" if mail.waits_until else ""
+    waits = f"; none before {_at(mail.waits_until)}" if mail.waits_until else ""
     return (
         f"{mail.sent_today:,}{day} today, at most {mail.a_minute:,} a minute; "
         f"{mail.left_now:,} may go now{waits}"
@@ -69,9 +88,9 @@ def _bounces(bounces: BouncesView) -> str:
 
 
 def _health(view: GateView) -> str:
-    until = _when(view.health_ignored_until)
-    return f"ignored until {until}" if until else "heeded"
+    until = view.health_ignored_until
+    return f"ignored until {_at(until)}" if until else "heeded"
 
 
-def _when(moment: str | None) -> str | None:
+def _at(moment: str | None) -> str | None:
     return times.shown(datetime.fromisoformat(moment)) if moment else None

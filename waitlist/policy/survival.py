@@ -9,11 +9,13 @@ variance (1926) on the log-log scale (Kalbfleisch and Prentice, 1980), which kee
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 TWO_SIDED = 0.025  # of the 5% outside the bounds, on either side
 NORMAL = 1.959964  # standard deviations around the mean that hold 95%
+FASTER = 2.0  # than of late: people may yet come at most
+FOLLOWED = 30  # people must have been seen for so long, or a tenth of those who may have been
 
 
 class Span(NamedTuple):
@@ -29,6 +31,13 @@ class Share(NamedTuple):
     of: float
     low: float
     high: float
+
+
+class Coming(NamedTuple):
+    """How many of those who were asked are expected to do it, or to run out of time, in a span."""
+
+    did: float
+    expired: float
 
 
 NOTHING_KNOWN = Share(0.0, 0.0, 1.0)
@@ -53,6 +62,76 @@ def still_to_come(by_now: Share, in_the_end: Share) -> float:
     if by_now.of >= 1:
         return 0.0
     return max(0.0, (in_the_end.of - by_now.of) / (1 - by_now.of))
+
+
+def foreseen(spans: Sequence[Span], last: int) -> list[Share]:
+    """The share by the end of each of `last` spans, also of those that nobody was followed to.
+
+    Beyond what was seen of enough people they go on to come as of late (a constant hazard);
+    by the lower bound nobody does any more, by the upper one they come `FASTER`.
+    """
+    known = shares(spans)[: followed(spans, last)]
+    if not known:
+        return [NOTHING_KNOWN] * last
+    end, (pace, at_most) = known[-1], _pace(spans, len(known))
+    return known + [
+        Share(
+            1 - (1 - end.of) * math.exp(-pace * more),
+            end.low,
+            1 - (1 - end.high) * math.exp(-at_most * more),
+        )
+        for more in range(1, last - len(known) + 1)
+    ]
+
+
+def followed(spans: Sequence[Span], last: int) -> int:
+    """To the end of how many spans, of the first `last`, enough people were followed.
+
+    Where some have been asked for longer than others, the latter can't tell of what comes late.
+    """
+    people = at_risk = sum(span.did + span.left for span in spans)
+    not_yet = 1.0
+    for nth, span in enumerate(spans[:last]):
+        if not_yet and at_risk < max(1, min(FOLLOWED, people * not_yet / 10)):
+            return nth
+        if at_risk:
+            not_yet *= 1 - span.did / at_risk
+        at_risk -= span.did + span.left
+    return min(len(spans), last)
+
+
+def coming(open_by_age: Mapping[int, float], by_then: Sequence[float], spans: int) -> list[Coming]:
+    """Of open invitations, by their age in spans, what is expected in each of the coming spans.
+
+    `by_then` are the shares who do it by the end of each span; with the last their time is over.
+    """
+    last, did, expired = len(by_then), [0.0] * spans, [0.0] * spans
+    not_yet = [1.0, *(1 - share for share in by_then)]
+    for age, people in open_by_age.items():
+        if age >= last:
+            expired[0] += people
+            continue
+        still = people / not_yet[age] if not_yet[age] else 0.0
+        for nth in range(min(spans, last - age)):
+            did[nth] += still * (not_yet[age + nth] - not_yet[age + nth + 1])
+        if last - age <= spans:
+            expired[last - age - 1] += still * not_yet[last]
+    return [Coming(*span) for span in zip(did, expired, strict=True)]
+
+
+def _pace(spans: Sequence[Span], until: int) -> tuple[float, float]:
+    """Of those who haven't yet the share who do it in a span, by the later half; and at most.
+
+    The bound is that of a Poisson count.
+    """
+    at_risk = sum(span.did + span.left for span in spans)
+    did = waited = 0
+    for nth, span in enumerate(spans[:until]):
+        if nth >= until // 2:
+            did, waited = did + span.did, waited + at_risk
+        at_risk -= span.did + span.left
+    most = did + NORMAL * math.sqrt(did) - math.log(TWO_SIDED)
+    return did / max(waited, 1), FASTER * most / max(waited, 1)
 
 
 def _share(not_yet: float, variance: float, people: int) -> Share:

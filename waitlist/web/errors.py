@@ -131,6 +131,7 @@ CLOSED = {
 
 BY_STATUS = {
     400: (_("We didn’t understand that"), _("Please go back and try again.")),
+    401: (_("We don’t know you"), _("Send the right token as Authorization: Bearer.")),
     403: (_("This came from another site"), _("Open the page here and send the form again.")),
     404: (_("There is no such page"), _("Please check the address.")),
     405: (_("That can’t be done here"), _("Please go back and try again.")),
@@ -219,7 +220,7 @@ def _http(error: HTTPException) -> Response:
     title, detail = BY_STATUS.get(error.code, (error.name, error.description or ""))
     response = answer(Problem(error.code, f"http-{error.code}", title, detail))
     for name, value in error.get_headers():
-        if name == "Allow":
+        if name in ("Allow", "WWW-Authenticate"):
             response.headers[name] = value
     return response
 

@@ -39,6 +39,7 @@ Item = TypeVar("Item")
 
 ROUTES = {"": "/", "join": "/join", "line": "/line", "place": "/place/<token>"}
 URGENT = ("api", "confirm", "invite")  # what people do who were told that they may
+PATIENT = ["api", "v1", "signals"]  # what programs say of themselves, each second perhaps
 JOINS_TOGETHER = 250  # of one transaction, which holds the write lock some 10 ms
 JOINS_BESIDE = 100  # the same while people finish: who is next to do so waits for less
 PLACES_TOGETHER = 500
@@ -125,7 +126,7 @@ class Lane:
         loop = asyncio.get_running_loop()
         self._hot_in_flask += is_hot
         try:
-            with self._urgent.under_way() if words[0] in URGENT else nullcontext():
+            with self._urgent.under_way() if is_urgent(words) else nullcontext():
                 response = await loop.run_in_executor(self._for_flask, self._flask, environ)
         finally:
             self._hot_in_flask -= is_hot
@@ -149,6 +150,11 @@ class Lane:
                 return work(items)
 
         return run
+
+
+def is_urgent(words: list[str]) -> bool:
+    """Whether those who only join give way to a request of this path."""
+    return words[0] in URGENT and words[:3] != PATIENT
 
 
 def _key(scope: Scope, asked: Asked) -> Key:

@@ -84,7 +84,7 @@ def place_page(token: str) -> ResponseReturnValue:
         return _response(said)
     shown = place.by_token(token, now=asked.now())
     asked.speak_to(shown.locale)
-    return render_template("public/place.html", token=token, place=shown)
+    return render_template("public/place.html", token=token, place=shown, now=asked.now())
 
 
 @bp.post("/place/<token>")
