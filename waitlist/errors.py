@@ -86,8 +86,16 @@ class CohortExists(WaitlistError):
     """There is such a cohort already: change it instead of adding it."""
 
 
+class RuleUnknown(WaitlistError):
+    """There is no rule of that number: list those there are."""
+
+
 class ValueRefused(WaitlistError):
     """A value given by an operator is out of bounds: the sentence says which are allowed."""
+
+
+class ScenarioInvalid(WaitlistError):
+    """A rehearsal can't be played as written: the sentence names the key and what it can be."""
 
 
 class VersionStale(WaitlistError):
@@ -96,3 +104,7 @@ class VersionStale(WaitlistError):
 
 class PersonUnknown(WaitlistError):
     """Nobody is known by that address."""
+
+
+class WaveUnknown(WaitlistError):
+    """There is no wave of that id: list those there are."""

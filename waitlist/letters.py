@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
-from waitlist import links, projection
+from waitlist import links, outlook, projection
 from waitlist.extensions import db, settings
 from waitlist.models import Invitation, Registration
 from waitlist.policy import deadlines, wait
@@ -42,6 +42,10 @@ def _invitation(message: Owed, _now: datetime) -> dict[str, Any]:
     }
 
 
+def _apology(_message: Owed, _now: datetime) -> dict[str, Any]:
+    return {}  # the page of their place says the rest
+
+
 def _standing(message: Owed, now: datetime) -> dict[str, Any]:
     entry, invitation = message.entry, latest_invitation(message.entry_id)
     invited = invitation is not None and invitation.state == "open"
@@ -50,6 +54,8 @@ def _standing(message: Owed, now: datetime) -> dict[str, Any]:
         "state": entry.state,
         "position": position and wait.shown_position(position),
         "rounded": bool(position and position >= wait.EXACT_BELOW),
+        "wait": outlook.range_of(entry.cohort_id, position, now=now),
+        "timezone": message.cohort.timezone,
         "as_of": now.replace(second=0, microsecond=0),  # nobody is told more
         "invite_link": links.to_invitation(invitation) if invitation and invited else None,
         "expires_at": invitation.expires_at if invitation and invited else None,
@@ -91,6 +97,7 @@ _CONTEXTS: dict[str, Callable[[Owed, datetime], dict[str, Any]]] = {
     "invitation": _invitation,
     "standing": _standing,
     "renewal": _renewal,
+    "apology": _apology,
     "come_back": _undo,
     "left": _undo,
     "act": _act,

@@ -105,6 +105,13 @@ class Line:
             for whose, before in zip(people, ahead, strict=True)
         }
 
+    def at(self, ahead: Sequence[int]) -> dict[int, int]:
+        """Who has so many people ahead, for each of these numbers; without those beyond the end."""
+        found = self._script("at", ("line", "epoch"), [self._mark, *ahead])
+        if found is None:
+            raise LineUnavailable("the line isn't rebuilt yet")
+        return {before: entry_id(one) for before, one in zip(ahead, found, strict=True) if one}
+
     def length(self) -> int:
         """How many people are in the line."""
         return self.place(0).length or 0

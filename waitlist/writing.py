@@ -20,7 +20,10 @@ from waitlist.outbox import Leased
 from waitlist.policy import hours
 from waitlist.rows import Given
 
-STANDING_STATES = ("waiting", "invited", "registered")
+TRUE_OF = {  # kinds of mail that are true only of people in these states
+    "standing": ("waiting", "invited", "registered"),
+    "apology": ("waiting",),
+}
 BY_HOURS = ("invitation",)  # nobody asked for it just now, so it keeps to its cohort's hours
 
 MESSAGE = [
@@ -82,7 +85,7 @@ def _found(dialect: str) -> tuple[Given, Executable]:
 def _letter(message: Row[Any], lease: int, *, now: datetime) -> Letter:
     entry, invitation = message.entry, message.invitation
     closed = invitation.id is not None and invitation.state != "open"
-    outdated = message.kind == "standing" and entry.state not in STANDING_STATES
+    outdated = entry.state not in TRUE_OF.get(message.kind, (entry.state,))
     lost = message.state != "sending" or message.lease != lease
     unwanted = closed or outdated or lost or entry.suppressed_at is not None
     waits_until = None if unwanted else _waits_until(message, now=now)

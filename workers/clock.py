@@ -14,7 +14,7 @@ from types import FrameType
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from waitlist import create_app, leasing
+from waitlist import create_app, estimates, leasing
 from waitlist.errors import SettingInvalid
 from waitlist.extensions import db, reading
 from waitlist.onboarding import invitations
@@ -55,6 +55,7 @@ def tick(*, now: datetime) -> None:
             mail_is_due = leasing.is_due(now=now)
         if mail_is_due:
             wake("mail")
+        estimates.sweep_if_due(now=now)
     except SQLAlchemyError as error:
         db.session.rollback()
         log.error("sql away", error=type(error).__name__)

@@ -29,6 +29,7 @@ ROUTES = {
     ("POST", "/api/v1/signals/health"): PRODUCT,  # with HEALTH_TOKEN; without the setting 404
     ("GET", "/healthz"): PROBE,
     ("GET", "/readyz"): PROBE,
+    ("GET", "/metrics"): PROBE,
 }
 DEVELOPMENT_ROUTES = {
     ("GET", "/dev/mail"): DEVELOPER,

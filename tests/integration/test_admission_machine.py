@@ -19,20 +19,19 @@ from hypothesis.stateful import (
 )
 from hypothesis.strategies import integers
 from redis import Redis
-from sqlalchemy import Select, select, update
+from sqlalchemy import Select, select
 
 from tests import people, tables
 from tests.servers import SmtpSink
 from waitlist import delivery, links, projection
-from waitlist.admission import gate, waves
+from waitlist.admission import gate, rounds, waves
 from waitlist.extensions import db
-from waitlist.models import Cohort, Entry, Gate, Invitation
+from waitlist.models import Entry, Gate, Invitation
 from waitlist.onboarding import completion, invitations, passwords
 from waitlist.signup import leaving
 
 T = TypeVar("T")
 FOREVER = datetime.max.replace(tzinfo=UTC)
-KEPT = ("cohorts", "gate", "arrival_counter", "alembic_version")
 QUICK = settings(
     max_examples=15,
     stateful_step_count=20,
@@ -57,7 +56,7 @@ class Launch(RuleBasedStateMachine):
         self.sink.answers.clear()
         self.sink.rcpt_answer = None
         self.redis.flushall()
-        _empty()
+        tables.empty(keep_cohorts=True)
         projection.require_valid()
         people.join("twice@example.org", now=self.now)
         people.join("twice@example.org", now=self.now)  # takes a number, so ids aren't ranks
@@ -157,7 +156,7 @@ class Launch(RuleBasedStateMachine):
     def teardown(self) -> None:
         db.session.rollback()
 
-    def _admitted(self, outcome: waves.Outcome) -> None:
+    def _admitted(self, outcome: rounds.Outcome) -> None:
         db.session.rollback()
         used, capacity = db.session.execute(select(Gate.seats_used, Gate.capacity)).one()
         db.session.rollback()
@@ -171,19 +170,6 @@ def _one(query: Select[T], pick: int) -> T | None:
     found = db.session.scalars(query).all()
     db.session.rollback()
     return found[pick % len(found)] if found else None
-
-
-def _empty() -> None:
-    db.session.rollback()
-    for table in reversed(db.metadata.sorted_tables):
-        if table.name not in KEPT:
-            db.session.execute(table.delete())
-    db.session.execute(
-        update(Gate).values(capacity=0, rate=0, paused=True, seats_used=0, allowance=0.0)
-    )
-    db.session.execute(update(Gate).values(ticked_at=None, line_run_id=None))
-    db.session.execute(update(Cohort).values(seats_used=0, credit=0.0, line_epoch=None))
-    db.session.commit()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The commands of operators: `flask gate`, `cohort`, `wave`, `line`, `person`, `import`."""
+"""The commands of operators: `flask gate`, `cohort`, `wave`, `line`, `person`, `import`, …"""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from waitlist.cli import (
     line,
     noshows,
     person,
+    rehearse,
     switches,
     wave,
 )
@@ -29,5 +30,6 @@ def init_app(app: Flask) -> None:
         person.group,
         imports.import_command,
         imports.undo_command,
+        rehearse.command,
     ):
         app.cli.add_command(command)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from waitlist.admission.gate import LIMITS, GateView
 from waitlist.admission.mails import BouncesView, MailView
-from waitlist.cli import health
+from waitlist.cli import health, times
+from waitlist.estimates import Coverage
 
 Row = tuple[str, object]
 
@@ -28,7 +30,8 @@ def rows(view: GateView) -> list[Row]:
         ("referral", "on" if view.referral else "off"),
         ("product's health", _health(view)),
         *health.rows(view.health),
-        ("last tick", view.ticked_at),
+        *_estimates(view.estimates),
+        ("last tick", _at(view.ticked_at)),
         ("version", view.version),
     ]
 
@@ -49,6 +52,20 @@ def unusual(view: GateView) -> Iterator[str]:
         yield f"The pages say ({language}): {text}"
 
 
+def _estimates(fared: Coverage) -> Iterator[Row]:
+    """How often those waited as they were told whose settings stayed; the others apart."""
+    yield "estimates", _covered(fared.covered, fared.scored, "80% are meant to be")
+    if fared.changed_scored:
+        why = "the settings changed meanwhile"
+        yield "other estimates", _covered(fared.changed_covered, fared.changed_scored, why)
+
+
+def _covered(covered: int, scored: int, why: str) -> str:
+    if not scored:
+        return "none was put to the test yet"
+    return f"{covered / scored:.0%} of the last {scored:,} were right ({why})"
+
+
 def _rate(view: GateView) -> str:
     usual = f"{view.rate:,} an hour"
     return usual if view.rate_in_force == view.rate else f"{usual}, now {view.rate_in_force:,.0f}"
@@ -56,7 +73,7 @@ def _rate(view: GateView) -> str:
 
 def _mail(mail: MailView) -> str:
     day = "" if mail.most_today is None else f" of {mail.most_today:,}"
-    waits = f"; none before {mail.waits_until}" if mail.waits_until else ""
+    waits = f"; none before {_at(mail.waits_until)}" if mail.waits_until else ""
     return (
         f"{mail.sent_today:,}{day} today, at most {mail.a_minute:,} a minute; "
         f"{mail.left_now:,} may go now{waits}"
@@ -72,4 +89,8 @@ def _bounces(bounces: BouncesView) -> str:
 
 def _health(view: GateView) -> str:
     until = view.health_ignored_until
-    return f"ignored until {until}" if until else "heeded"
+    return f"ignored until {_at(until)}" if until else "heeded"
+
+
+def _at(moment: str | None) -> str | None:
+    return times.shown(datetime.fromisoformat(moment)) if moment else None

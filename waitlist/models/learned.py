@@ -37,7 +37,10 @@ class NoShows(db.Model):  # type: ignore[name-defined, misc]
 
 
 class Estimate(db.Model):  # type: ignore[name-defined, misc]
-    """A range of time that was foretold for somebody, and how long they did wait."""
+    """A range of time that was told of somebody's place, and how long they did wait.
+
+    `foretold_seconds` is what the numbers alone said, and counts only while the cohort is open.
+    """
 
     __tablename__ = "estimates"
     id: Mapped[int] = mapped_column(Id, primary_key=True)
@@ -48,7 +51,9 @@ class Estimate(db.Model):  # type: ignore[name-defined, misc]
     low_seconds: Mapped[float]
     middle_seconds: Mapped[float]
     high_seconds: Mapped[float]
+    foretold_seconds: Mapped[float]
     settings_mark: Mapped[str] = mapped_column(String(32))
     waited_seconds: Mapped[float | None]
-    settings_changed: Mapped[bool | None]
+    settings_changed: Mapped[bool] = mapped_column(default=False)
+    scored_at: Mapped[datetime | None] = mapped_column(Moment)
     __table_args__ = (Index("estimates_entry", "entry_id"), NEVER_REUSED)

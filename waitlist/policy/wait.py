@@ -1,10 +1,99 @@
-"""The wait as people see it."""
+"""The wait as people see it: a number that is rounded, and a range of time.
+
+The middle is what the numbers of now foretell (`forecast`), the range around it what was learned
+from those who were told one before (`calibration`). Both count only the time in which the cohort
+is open: until its date, and at night, a line stands still for sure.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from waitlist.policy.calibration import PRIOR, Spread
+from waitlist.policy.flow import Contender, Gate
+from waitlist.policy.forecast import Course, OpenTime, courses
 
 EXACT_BELOW = 100  # positions that are shown as they are
+MINUTE, HOUR, DAY = 60, 3_600, 86_400
+UNITS = {"minute": MINUTE, "hour": HOUR, "day": DAY, "week": 7 * DAY, "month": 30 * DAY}
+LONGEST = {"minute": 90 * MINUTE, "hour": DAY, "day": 14 * DAY, "week": 70 * DAY}  # told in it
+FINE_UP_TO, COARSE = 10, 5  # minutes are told one by one up to ten, then by five
+
+
+class Range(NamedTuple):
+    """Seconds from now: one in ten waits less than `low`, half `middle`, one in ten over `high`.
+
+    `foretold` is what the numbers alone say, in seconds of open time; the spread is learned by it.
+    """
+
+    low: float
+    middle: float
+    high: float
+    foretold: float
+
+
+class ShownRange(NamedTuple):
+    """A range as people are told it: from so many to so many minutes, hours, days, …"""
+
+    low: int  # 0: up to `high`
+    high: int
+    unit: str
+
+    @property
+    def seconds(self) -> tuple[int, int]:
+        """The same in seconds."""
+        return self.low * UNITS[self.unit], self.high * UNITS[self.unit]
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is known of a cohort's future at a moment: by it every estimate of it is made.
+
+    See `forecast.Gate` and `forecast.Contender` for the numbers that it is made of.
+    """
+
+    course: Course
+    open_time: OpenTime
+    spread: Spread = PRIOR
+
+
+def outlooks(gate: Gate, contenders: Sequence[Contender], spread: Spread) -> list[Outlook]:
+    """The outlook of each of these cohorts, which share the gate."""
+    return [
+        Outlook(course, OpenTime(one.spans), spread)
+        for course, one in zip(courses(gate, contenders), contenders, strict=True)
+    ]
+
+
+def estimate(ahead: int, outlook: Outlook) -> Range | None:
+    """How long somebody with so many people ahead will wait; None where nobody can say.
+
+    That is: paused, at a rate of 0, closed without a date, or where the seats that are free and
+    those that are expected back are too few.
+    """
+    at = outlook.course.when(ahead + 1)
+    if at is None:
+        return None
+    foretold = outlook.open_time.until(at)
+    low, middle, high = map(outlook.open_time.after, outlook.spread.around(foretold))
+    return Range(low, middle, high, foretold)
+
+
+def shown_range(told: Range) -> ShownRange:
+    """The range that people see: rounded outward, to units in which they would say it."""
+    unit = next((name for name, longest in LONGEST.items() if told.high <= longest), "month")
+    low, high = (seconds / UNITS[unit] for seconds in (told.low, told.high))
+    low_step, high_step = (
+        COARSE if unit == "minute" and number > FINE_UP_TO else 1 for number in (low, high)
+    )
+    return ShownRange(
+        math.floor(low / low_step) * low_step,
+        max(1, math.ceil(high / high_step) * high_step),
+        unit,
+    )
 
 
 def shown_position(position: int) -> int:

@@ -10,15 +10,18 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Dialect, and_, select
 
-from waitlist import links, projection
+from waitlist import links, outlook, projection
 from waitlist.errors import LineUnavailable, LinkInvalid
 from waitlist.extensions import db, reading, seek
 from waitlist.line import NOWHERE, Place
 from waitlist.models import Cohort, Entry, Gate, Invitation
 from waitlist.policy import wait
+from waitlist.policy.wait import ShownRange
 from waitlist.prepared import Prepared
 from waitlist.rows import Given
 from waitlist.tokens import Purpose
+
+RANGE = ("low_seconds", "high_seconds")
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,16 @@ class ShownPlace:
     expires_at: datetime | None
     suppressed: bool
     locale: str
+    wait: ShownRange | None
+    timezone: str  # of the cohort
 
     def as_json(self) -> dict[str, Any]:
         """The place as JSON, times in RFC 3339."""
         return {
             name: value.isoformat() if isinstance(value, datetime) else value
             for name, value in vars(self).items()
-            if name != "locale"
-        }
+            if name not in ("locale", "timezone", "wait")
+        } | {"wait": self.wait and dict(zip(RANGE, self.wait.seconds, strict=True))}
 
 
 class _Person(NamedTuple):
@@ -53,7 +58,9 @@ class _Person(NamedTuple):
     state: str
     locale: str
     suppressed_at: datetime | None
+    cohort_id: int
     cohort: str
+    timezone: str
     line_epoch: str | None
     opens_at: datetime | None
     expires_at: datetime | None
@@ -93,6 +100,7 @@ def by_tokens(tokens: Sequence[str], *, now: datetime) -> list[ShownPlace | Link
 def _shown(person: _Person, place: Place, *, now: datetime) -> ShownPlace:
     position, length = place
     closed = person.opens_at is None or person.opens_at > now
+    nobody_enters = person.paused or person.opens_at is None
     return ShownPlace(
         state=person.state,
         position=None if position is None else wait.shown_position(position),
@@ -104,6 +112,8 @@ def _shown(person: _Person, place: Place, *, now: datetime) -> ShownPlace:
         expires_at=person.expires_at,
         suppressed=person.suppressed_at is not None,
         locale=person.locale,
+        wait=None if nobody_enters else outlook.range_of(person.cohort_id, position, now=now),
+        timezone=person.timezone,
     )
 
 
@@ -134,7 +144,9 @@ def _people(dialect: Dialect) -> tuple[Prepared, Given]:
             entry.state,
             entry.locale,
             entry.suppressed_at,
+            cohort.id,
             cohort.name,
+            cohort.timezone,
             cohort.line_epoch,
             cohort.opens_at,
             invitation.expires_at,

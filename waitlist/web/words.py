@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from babel.units import format_unit
 from flask import Flask, current_app
 from flask_babel import Babel, format_date, format_decimal, format_time, get_locale, gettext
 from flask_babel import lazy_gettext as _
 
 from waitlist import switches
 from waitlist.config import Settings
+from waitlist.policy.wait import ShownRange
 from waitlist.switches import Notice
 from waitlist.web import asked
 
@@ -37,6 +40,7 @@ def init_app(app: Flask) -> None:
     Babel(app, locale_selector=asked.language)
     app.add_template_filter(when)
     app.add_template_filter(number)
+    app.add_template_filter(wait)
     app.jinja_env.add_extension("jinja2.ext.i18n")
     app.context_processor(_globals)
 
@@ -50,6 +54,22 @@ def when(at: datetime) -> str:
 def number(value: int) -> str:
     """A number in the reader's language."""
     return str(format_decimal(value))
+
+
+def wait(told: ShownRange, zone: str, now: datetime) -> str:
+    """A range of time in the reader's language, such as "about 2 to 4 hours"."""
+    day, *others = {
+        (now + timedelta(seconds=seconds)).astimezone(ZoneInfo(zone)).date()
+        for seconds in told.seconds
+    }
+    if not others and day == now.astimezone(ZoneInfo(zone)).date() + timedelta(days=1):
+        return str(gettext("tomorrow"))
+    high = format_unit(told.high, f"duration-{told.unit}", "long", locale=get_locale())
+    if not told.low:
+        return str(gettext("up to %(wait)s", wait=high))
+    if told.low == told.high:
+        return str(gettext("about %(wait)s", wait=high))
+    return str(gettext("about %(low)s to %(high)s", low=number(told.low), high=high))
 
 
 def sentences(reasons: Mapping[str, str]) -> dict[str, str]:

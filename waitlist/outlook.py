@@ -1,0 +1,168 @@
+"""The outlook of every line: by it each estimate is made, whoever shows it.
+
+Drawn a second at most from the numbers of now, and from what was learned within a minute, so
+that a place costs no statement of its own. Where a drawing takes long it is kept for longer.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from flask import current_app
+from sqlalchemy import select
+
+from waitlist import experience, postage, projection
+from waitlist.errors import LineUnavailable
+from waitlist.experience import Experience
+from waitlist.extensions import db, reading, settings
+from waitlist.models import Cohort, Health, NoShows
+from waitlist.models import Gate as GateRow
+from waitlist.policy import bounces, lately, mailing, opening, survival, wait
+from waitlist.policy.deadlines import GRACE
+from waitlist.policy.flow import Contender, Gate, Seats
+from waitlist.policy.survival import Share
+from waitlist.policy.wait import Outlook, ShownRange
+from waitlist.postage import Postage
+
+KEPT = timedelta(seconds=1)
+LEARNED = timedelta(minutes=1)
+COST = 50  # a drawing is kept for so many times as long as it took
+DAYS = 60  # of which the budgets of mail are told one by one
+
+Outlooks = Mapping[int, Outlook]  # by cohort
+
+
+class _Drawn(NamedTuple):
+    until: datetime
+    since: datetime
+    value: Any
+
+
+def of_cohorts(*, now: datetime) -> Outlooks:
+    """The outlook of each cohort whose line can be read. Call it outside of a transaction."""
+    found: Outlooks = _kept("outlooks", KEPT, _draw, now=now)
+    return found
+
+
+def range_of(cohort_id: int, position: int | None, *, now: datetime) -> ShownRange | None:
+    """The range that is shown at a position of a cohort's line; None where nobody can say."""
+    outlook = None if position is None else of_cohorts(now=now).get(cohort_id)
+    if position is None or outlook is None:
+        return None
+    told = wait.estimate(position - 1, outlook)
+    return told and wait.shown_range(told)
+
+
+def forget() -> None:
+    """Draw them anew the next time."""
+    for name in ("outlooks", "experience"):
+        current_app.extensions.pop(name, None)
+
+
+def _kept(name: str, lifetime: timedelta, draw: Any, *, now: datetime) -> Any:
+    """What was drawn lately, by this process, or is drawn now."""
+    drawn: _Drawn | None = current_app.extensions.get(name)
+    if drawn is None or not drawn.since <= now < drawn.until:
+        begun = time.perf_counter()
+        value = draw(now=now)
+        took = timedelta(seconds=time.perf_counter() - begun)
+        drawn = _Drawn(now + max(lifetime, COST * took), now, value)
+        current_app.extensions[name] = drawn
+    return drawn.value
+
+
+def _draw(*, now: datetime) -> Outlooks:
+    with reading():
+        lived: Experience = _kept("experience", LEARNED, experience.learned, now=now)
+        cohorts = db.session.scalars(select(Cohort).order_by(Cohort.id)).all()
+        gate = _gate(lived, now=now)
+    readable = {one.id: waiting for one in cohorts if (waiting := _waiting(one)) is not None}
+    told = [one for one in cohorts if one.id in readable]
+    used = sum(one.seats_used for one in told)
+    contenders = [
+        Contender(
+            waiting=readable[one.id],
+            weight=one.weight,
+            spans=opening.spans(one.opens_at, one.hours, one.timezone, now),
+            room=math.inf if one.quota is None else one.quota - one.seats_used,
+            part=one.seats_used / max(1, used),
+            arriving=lived.arriving.get(one.id, 0.0),
+        )
+        for one in told
+    ]
+    drawn = wait.outlooks(gate, contenders, lived.spread)
+    return {one.id: outlook for one, outlook in zip(told, drawn, strict=True)}
+
+
+def _waiting(cohort: Cohort) -> int | None:
+    try:
+        return projection.of(cohort.name, cohort.line_epoch).length()
+    except LineUnavailable:
+        return None
+
+
+def _gate(lived: Experience, *, now: datetime) -> Gate:
+    row = db.session.scalars(select(GateRow)).one()
+    health = db.session.scalars(select(Health)).one()
+    mail = postage.read(now=now)
+    is_ignored = row.health_ignored_until is not None and now < row.health_ignored_until
+    factor = 1.0 if is_ignored or health.reported_at is None else health.factor
+    pace_now = factor / (bounces.SLOWED if mail.is_slowed else 1)
+    free = max(0, row.capacity - row.seats_used)
+    no_show, coming_back = _no_shows()
+    return Gate(
+        rate=0.0 if row.paused or mail.stopped_at else _rate(row, mail),
+        free=free,
+        pace_now=pace_now,
+        pace_lately=lately.pace_lately(row.rate, free, lived.admitted, lived.hours, pace_now),
+        pace_limit=lately.pace_limit(pace_now, _strain(health) if factor < 1 else None),
+        mails=_mails(mail, now=now),
+        day_ends=_day_ends(now),
+        coming_back=coming_back,
+        no_show=no_show,
+        back_after=(settings().invite_within + GRACE).total_seconds(),
+        leaving=lived.leaving,
+        front=lived.front,
+    )
+
+
+def _rate(row: GateRow, mail: Postage) -> float:
+    return min(float(row.rate), mail.pace.per_second * 3600 / mail.pace.cost)
+
+
+def _strain(health: Health) -> float | None:
+    """What the product carries, of what it should at most, as the loop last saw it."""
+    loop = health.state.get("loop")
+    return None if loop is None else float(loop["strain"])
+
+
+def _mails(mail: Postage, *, now: datetime) -> tuple[float, ...]:
+    """How many invitations the budgets of today and the days after let out; nothing: any number."""
+    if mail.pace.per_day is None and not mail.pace.warm_up:
+        return ()
+    today = now.astimezone(UTC).date()
+    days = (today + timedelta(days=day) for day in range(DAYS))
+    first = mail.spent.first_day or today
+    most = [mailing.most_on(mail.pace, day, first) for day in days]
+    budgets = [math.inf if one is None else one * (1 - 1 / mailing.KEPT) for one in most]
+    return max(0.0, budgets[0] - mail.spent.sent_today), *budgets[1:]
+
+
+def _day_ends(now: datetime) -> float:
+    midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return (midnight + timedelta(days=1) - now).total_seconds()
+
+
+def _no_shows() -> tuple[float, Seats]:
+    """Of those still to be invited the share who never come; and the seats that come back."""
+    curve = db.session.scalars(select(NoShows.curve)).one()
+    if not curve:
+        return lately.NO_SHOW, ()
+    not_later = [row[0] for row in curve]
+    open_by_age = {age: row[3] for age, row in enumerate(curve) if row[3]}
+    coming = survival.coming(open_by_age, not_later, len(curve))
+    return lately.no_show(Share(*curve[-1][:3])), tuple(hour.expired for hour in coming)
