@@ -1,4 +1,4 @@
-"""P3, P4 and P7 over histories that Hypothesis invents."""
+"""P3, P4, P7 and P18 over histories that Hypothesis invents."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from hypothesis.strategies import integers
+from hypothesis.strategies import booleans, integers
 from redis import Redis
 from sqlalchemy import Select, select
 
 from tests import people, tables
 from tests.servers import SmtpSink
 from waitlist import delivery, links, projection
-from waitlist.admission import gate, rounds, waves
+from waitlist.admission import gate, plans, recall, rounds, waves
+from waitlist.admission.plans import When
 from waitlist.extensions import db
-from waitlist.models import Entry, Gate, Invitation
+from waitlist.models import Entry, Gate, Invitation, Wave
 from waitlist.onboarding import completion, invitations, passwords
 from waitlist.signup import leaving
 
@@ -93,6 +94,43 @@ class Launch(RuleBasedStateMachine):
     def wave(self, asked: int) -> None:
         self._admitted(waves.admit(asked, cohort=None, actor="test", now=self.now))
 
+    @rule(asked=integers(1, 5), later=integers(0, 60), over=integers(0, 10))
+    def plan(self, asked: int, later: int, over: int) -> None:
+        starts_at = self.now + timedelta(minutes=later) if later else None
+        when = When(starts_at, timedelta(minutes=over) if over or not later else None)
+        if when.over or when.starts_at:
+            waves.admit(asked, cohort=None, actor="test", now=self.now, when=when)
+
+    @rule(pick=picks, people=integers(1, 3))
+    def invite_by_name(self, pick: int, people: int) -> None:
+        ids = db.session.scalars(select(Entry.id).where(projection.in_line())).all()
+        db.session.rollback()
+        if named := [ids[(pick + nth * 7) % len(ids)] for nth in range(people)] if ids else []:
+            chosen = list(dict.fromkeys(named))
+            self._admitted(waves.invite(chosen, actor="test", reason="friends", now=self.now))
+
+    @rule(seconds=integers(1, 600))
+    def carry_on(self, seconds: int) -> None:
+        self.now += timedelta(seconds=seconds)
+        for outcome in plans.carry_on_due(now=self.now):
+            self._admitted(outcome)
+
+    @rule(hours=integers(-3, 3))
+    def step_the_clock(self, hours: int) -> None:
+        self.now += timedelta(hours=hours)
+
+    @rule(pick=picks)
+    def halt(self, pick: int) -> None:
+        if wave := _one(select(Wave).where(Wave.state.in_(plans.TO_DO)), pick):
+            recall.halt(wave.id, actor="test", reason="", now=self.now)
+
+    @rule(pick=picks, revoke=booleans())
+    def take_back(self, pick: int, revoke: bool) -> None:
+        if wave := _one(select(Wave), pick):
+            recall.recall(wave.id, revoke=revoke, actor="test", reason="", now=self.now)
+            left = select(Invitation).where(Invitation.wave_id == wave.id)
+            assert not revoke or not _one(left.where(Invitation.state == "open"), 0)
+
     @rule()
     def mail(self) -> None:
         delivery.deliver(lambda: self.now, until=FOREVER)
@@ -148,6 +186,12 @@ class Launch(RuleBasedStateMachine):
         db.session.rollback()
 
     @invariant()
+    def no_wave_admits_more_than_was_asked(self) -> None:
+        found = db.session.execute(select(Wave.asked, Wave.admitted).where(Wave.asked > 0)).all()
+        assert all(admitted <= asked for asked, admitted in found)
+        db.session.rollback()
+
+    @invariant()
     def nobody_holds_two_invitations(self) -> None:
         found = db.session.scalars(select(Invitation.entry_id).where(Invitation.state == "open"))
         assert set(Counter(found).values()) <= {1}
@@ -183,6 +227,6 @@ def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_whatever_happens_no_seat_is_promised_twice(
     app: Flask, redis: Redis, sink: SmtpSink, now: datetime
 ) -> None:
-    """P3, P4, P7, P13: after every step of every history."""
+    """P3, P4, P7, P13, P18: after every step of every history."""
     Launch.redis, Launch.sink, Launch.started = redis, sink, now
     run_state_machine_as_test(Launch, settings=QUICK)
