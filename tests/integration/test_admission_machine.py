@@ -197,6 +197,8 @@ class Launch(RuleBasedStateMachine):
     def recall(self, pick: int, revoke: bool) -> None:
         if wave := _one(select(Wave).where(Wave.actor == "test"), pick):
             recall.recall(wave.id, revoke=revoke, actor="test", reason="", now=self.now)
+            left = select(Invitation).where(Invitation.wave_id == wave.id)
+            assert not revoke or not _one(left.where(Invitation.state == "open"), 0)
             came = _invitations_of(wave.id)
             self._admits(self._carry_on)
             assert _invitations_of(wave.id) == came
@@ -264,6 +266,10 @@ class Launch(RuleBasedStateMachine):
     def no_quota_is_exceeded(self) -> None:
         over = select(Cohort.name).where(Cohort.seats_used > Cohort.quota)
         assert db.session.scalars(over).all() == []
+
+    def no_wave_admits_more_than_was_asked(self) -> None:
+        found = db.session.execute(select(Wave.asked, Wave.admitted).where(Wave.asked > 0)).all()
+        assert all(admitted <= asked for asked, admitted in found)
         db.session.rollback()
 
     @invariant()
