@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from redis import Redis
-from sqlalchemy import event, select, update
+from sqlalchemy import event, insert, select, update
 
 from waitlist import extensions
 from waitlist.extensions import db
 from waitlist.members import entry_id
-from waitlist.models import Cohort, Entry, Gate
+from waitlist.models import Cohort, Entry, Gate, Health, MailPace, NoShows
 
 Snapshot = dict[str, list[tuple[Any, ...]]]
 
@@ -78,7 +78,8 @@ def counting() -> Iterator[Work]:
         event.remove(db.engine, "commit", commit)
 
 
-KEPT = ("gate", "mail_pace", "health", "no_shows", "arrival_counter", "alembic_version")
+KEPT = ("arrival_counter", "alembic_version")
+SINGLE = (Gate, MailPace, Health, NoShows)  # tables of one row
 
 
 def empty(*, keep_cohorts: bool = False) -> None:
@@ -88,9 +89,7 @@ def empty(*, keep_cohorts: bool = False) -> None:
     for table in reversed(db.metadata.sorted_tables):
         if table.name not in kept:
             db.session.execute(table.delete())
-    db.session.execute(
-        update(Gate).values(capacity=0, rate=0, paused=True, seats_used=0, allowance=0.0)
-    )
-    db.session.execute(update(Gate).values(ticked_at=None, line_run_id=None))
+    for model in SINGLE:
+        db.session.execute(insert(model.__table__).values(id=1))
     db.session.execute(update(Cohort).values(seats_used=0, credit=0.0, line_epoch=None))
     db.session.commit()

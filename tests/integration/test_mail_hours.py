@@ -89,7 +89,8 @@ def test_those_who_wait_for_their_hours_hold_up_nobody_elses_admission(
     deliver(NIGHT)
     with make_app(mail_per_minute=1).app_context():
         people.open_gate(100, 3_600, now=NIGHT)
-        people.wait_in_line(ALICE, now=NIGHT)
+        people.add_cohort("beta", now=NIGHT)
+        people.crowd(1, now=NIGHT, cohort="beta", name="beta")
         assert gate.show(now=NIGHT).limit == "rate"
 
 

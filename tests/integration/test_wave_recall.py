@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 from flask import Flask
 from redis import Redis
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from tests import people, tables
 from tests.conftest import Deliver, MakeApp
@@ -111,7 +111,30 @@ def test_whoever_has_their_mail_stays_invited_and_is_listed(
         (ids[1], "p1@example.org", "mailed"),
     ]
     assert _states() == {"registered", "invited", "waiting"}
-    assert not any("/invite/" in people.words_of(mail) for mail in deliver(now + HOUR))
+    links_to = {mail["To"] for mail in deliver(now + HOUR) if "/invite/" in people.words_of(mail)}
+    assert links_to == {"p1@example.org"}  # who was told where they stand
+
+
+def test_nobody_learns_of_an_invitation_before_its_own_mail_went(
+    app: Flask, now: datetime, deliver: Deliver
+) -> None:
+    """Though they ask within the minute where they stand."""
+    people.wait_in_line("alice@example.org", now=now)
+    deliver(now)
+    people.open_gate(10, now=now)
+    wave_id = _wave(1, now)
+    later = now + timedelta(minutes=20)
+    people.join("alice@example.org", now=later)
+    db.session.execute(update(Message).where(Message.state == "queued").values(due_at=later))
+    db.session.execute(
+        update(Message).where(Message.kind == "invitation").values(due_at=later + UNDO)
+    )
+    db.session.commit()
+    assert deliver(later) == []
+    _recall(wave_id, later)
+    (mail,) = deliver(later + UNDO)
+    assert "/invite/" not in people.words_of(mail)
+    assert "You are number 1" in people.words_of(mail)
 
 
 def test_a_mail_that_is_under_way_counts_as_gone(app: Flask, now: datetime) -> None:

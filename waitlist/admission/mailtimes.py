@@ -12,6 +12,9 @@ from waitlist.admission.plans import When
 from waitlist.extensions import settings
 from waitlist.models import Cohort
 from waitlist.policy import hours, mailing
+from waitlist.postage import Postage
+
+MOST = 1_000_000  # mails ahead that are counted
 
 
 class MailTimes(NamedTuple):
@@ -38,14 +41,19 @@ def of(
     begin = min(_within_hours(cohort, due_at) for cohort in cohorts)
     end = due_at + (when.over or timedelta())
     end = max(_within_hours(cohort, end) for cohort in cohorts)
-    gone_by_then = mailing.within(mail.pace, mail.spent, begin - now)
-    queued = leasing.invitations_queued(until=begin, most=people + gone_by_then)
+    ahead = _ahead(mail, begin, now=now)
     spent = mailing.refilled(mail.pace, mail.spent, begin)
-    ahead = max(0, queued - gone_by_then)
     first, last = (
         mailing.out_at(mail.pace, spent, nth, queued_before=ahead) for nth in (1, people)
     )
     return MailTimes(before, max(0, before - people), first, max(last, end))
+
+
+def _ahead(mail: Postage, at: datetime, *, now: datetime) -> int:
+    """How many invitations that are queued go first; of those due now some are gone by then."""
+    due_now = leasing.invitations_queued(until=now, most=MOST)
+    due_then = leasing.invitations_queued(until=at, most=MOST)
+    return due_then - min(due_now, mailing.within(mail.pace, mail.spent, at - now))
 
 
 def _within_hours(cohort: Cohort, at: datetime) -> datetime:

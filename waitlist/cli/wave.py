@@ -6,23 +6,17 @@ import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from itertools import chain
-from typing import Any, TextIO
+from typing import TextIO
 
 import click
 
-from waitlist.admission import gate, named, plans, preview, progress, recall, waves
-from waitlist.admission.health import WHY
-from waitlist.admission.named import Unable
+from waitlist.admission import named, preview, progress, recall, waves
 from waitlist.admission.plans import When
-from waitlist.admission.progress import WaveView
-from waitlist.admission.rounds import Outcome
-from waitlist.cli import dry_run, terminal, times
+from waitlist.cli import dry_run, telling, terminal, times
 from waitlist.errors import ValueRefused
-from waitlist.extensions import reading, settings
+from waitlist.extensions import reading
 
 WHILE = re.compile(r"(\d{1,6})([mhd])")
-UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
-MOST_SHOWN = 50  # people of a recalled wave, unless as JSON
 
 
 def planned(command: Callable[..., None]) -> Callable[..., None]:
@@ -66,7 +60,7 @@ def admit(
     outcome = waves.admit(
         people, cohort=cohort, actor=terminal.actor(), reason=reason, now=now, when=when
     )
-    _say(outcome, [], as_json)
+    telling.say_outcome(outcome, [], as_json)
 
 
 @group.command()
@@ -101,7 +95,7 @@ def invite(
     outcome = waves.invite(
         found.entry_ids, actor=terminal.actor(), reason=reason, now=now, when=when
     )
-    _say(outcome, found.unable, as_json)
+    telling.say_outcome(outcome, found.unable, as_json)
 
 
 @group.command("list")
@@ -115,7 +109,7 @@ def list_(as_json: bool) -> None:
         terminal.show_json([wave.as_json() for wave in found])
         return
     columns = ("wave", "state", "whom", "asked", "admitted", "from", "over", "who", "note")
-    terminal.show_table(columns, map(_row, found))
+    terminal.show_table(columns, map(telling.row, found))
 
 
 @group.command()
@@ -129,11 +123,7 @@ def show(wave_id: int, as_json: bool) -> None:
     if as_json:
         terminal.show_json({**wave.as_json(), **vars(stands)})
         return
-    rows = [(key.replace("_", " "), value) for key, value in wave.as_json().items()]
-    rows += [(key.replace("_", " "), value) for key, value in vars(stands).items()]
-    terminal.show_table(
-        ("wave", rows[0][1]), [(key, value) for key, value in rows[1:] if value != ""]
-    )
+    telling.show_wave(wave, stands)
 
 
 @group.command()
@@ -169,17 +159,7 @@ def recall_command(wave_id: int, revoke: bool, reason: str, as_json: bool) -> No
             {"wave": wave_id, "back": done.back, "revoked": len(done.revoked), "rest": rest}
         )
         return
-    click.echo(f"{done.back:,} people are back at their old place; no mail goes to them.")
-    if done.revoked:
-        click.echo(f"{len(done.revoked):,} mailed invitations are revoked, with an apology.")
-    if done.rest:
-        click.echo(f"{len(done.rest):,} had their mail already, or have it under way:")
-        rows = [(one.entry_id, one.address, one.state) for one in done.rest[:MOST_SHOWN]]
-        terminal.show_table(("entry", "address", "now"), rows)
-        if len(done.rest) > MOST_SHOWN:
-            click.echo(f"… and {len(done.rest) - MOST_SHOWN:,} more: --json lists them all")
-    if any(one.state in recall.STILL_OPEN for one in done.rest):
-        click.echo(f"To revoke what is still open: flask wave recall {wave_id} --revoke")
+    telling.say_recalled(wave_id, done)
 
 
 def _when(starts_at: str | None, over: str | None) -> When:
@@ -191,7 +171,7 @@ def _while(words: str) -> timedelta:
     found = WHILE.fullmatch(words.strip())
     if not found or not int(found[1]):
         raise ValueRefused(f"a while is such as 30m, 2h or 1d, not {words!r}")
-    return int(found[1]) * UNITS[found[2]]
+    return int(found[1]) * telling.UNITS[found[2]]
 
 
 def _lines(file: TextIO | None) -> Iterable[str]:
@@ -201,75 +181,3 @@ def _lines(file: TextIO | None) -> Iterable[str]:
     except UnicodeDecodeError as error:
         raise ValueRefused(f"the list isn't a text in UTF-8: {error.reason}") from error
     return [line for line in lines if line and not line.startswith("#")]
-
-
-def _say(outcome: Outcome, unable: list[Unable], as_json: bool) -> None:
-    assert outcome.wave_id is not None
-    with reading():
-        wave, _ = progress.show(outcome.wave_id)
-        health = gate.held_by_health(now=datetime.now(UTC))
-    if as_json:
-        terminal.show_json({**_as_json(outcome, wave, unable), "health": health})
-        return
-    for one in unable:
-        click.echo(f"Not invited: {one.address} {one.why}.", err=True)
-    if outcome.limit == "plan" and not outcome.admitted:
-        _say_plan(wave)
-        return
-    of = ", ".join(f"{people:,} of {name}" for name, people in outcome.by_cohort.items())
-    click.echo(f"{outcome.admitted:,} people are admitted{': ' + of if of else ''}.")
-    if outcome.admitted < wave.asked:
-        click.echo(f"Not all {wave.asked:,}: {wave.note or plans.WHY.get(outcome.limit, '')}.")
-    if wave.mails_from is not None:
-        click.echo(f"Wave {wave.id}: its mails go from {times.shown(wave.mails_from)} on.")
-        seconds = int(settings().wave_undo.total_seconds())
-        click.echo(f"To take it back within {seconds} s: flask wave recall {wave.id}")
-    if health:
-        click.echo(f"The product's health lets nobody in by ticks ({health}): {WHY[health]}.")
-
-
-def _say_plan(wave: WaveView) -> None:
-    over = f", spread over {_words(wave.over_seconds)}" if wave.over_seconds else ""
-    click.echo(
-        f"Wave {wave.id} is planned: {wave.asked:,} people ({_whom(wave)}) "
-        f"from {times.shown(wave.starts_at)} on{over}."
-    )
-    click.echo(f"See it: flask wave show {wave.id}. Stop it: flask wave halt {wave.id}")
-
-
-def _as_json(outcome: Outcome, wave: WaveView, unable: list[Unable]) -> dict[str, Any]:
-    shown = wave.as_json()
-    return {
-        "dry_run": False,
-        "wave": wave.id,
-        "state": wave.state,
-        "asked": wave.asked,
-        "admitted": outcome.admitted,
-        "by_cohort": outcome.by_cohort,
-        "limit": outcome.limit,
-        "note": wave.note,
-        "starts_at": shown["starts_at"],
-        "over_seconds": wave.over_seconds,
-        "mails_from": shown["mails_from"],
-        "recall_within_seconds": int(settings().wave_undo.total_seconds()),
-        "unable": [one._asdict() for one in unable],
-    }
-
-
-def _row(wave: WaveView) -> tuple[Any, ...]:
-    over = _words(wave.over_seconds) if wave.over_seconds else None
-    asked, admitted = f"{wave.asked:,}", f"{wave.admitted:,}"
-    start = times.shown(wave.starts_at)
-    return (wave.id, wave.state, _whom(wave), asked, admitted, start, over, wave.actor, wave.note)
-
-
-def _whom(wave: WaveView) -> str:
-    return "a list" if wave.by_list else wave.cohort or "all open cohorts"
-
-
-def _words(seconds: int) -> str:
-    """A while in words, such as 2h."""
-    for unit, length in reversed(UNITS.items()):
-        if timedelta(seconds=seconds) % length == timedelta(0):
-            return f"{timedelta(seconds=seconds) // length}{unit}"
-    return f"{seconds}s"

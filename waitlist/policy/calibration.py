@@ -20,13 +20,13 @@ from typing import NamedTuple
 STEADY = 30.0  # seconds added to both: nobody cares whether it takes one second or three
 LEADS = 16  # lead times at which the spread is learned: 1 minute, 2, 4, … 23 days
 RECENT = 300.0  # samples after which one counts a third; so it does a doubling of the lead time off
-PRIOR_WEIGHT = 3.0  # of samples
-MOST_WEIGHT = 24.0  # of all samples together: they are of one launch, and err together
-PRIOR_WIDTHS = (0.3, 0.45)  # standard deviation for a minute's lead, and for two hours' and longer
-PRIOR_POINTS = [NormalDist().inv_cdf((n + 0.5) / 20) for n in range(20)]
+PRIOR_WEIGHT = 4.0  # of samples
+MOST_WEIGHT = 15.0  # of all samples together: they are of one launch, and err together
+PRIOR_WIDTHS = (0.35, 0.5)  # standard deviation for a minute's lead, and for two hours' and longer
+PRIOR_POINTS = [NormalDist().inv_cdf((n + 0.5) / 21) for n in range(21)]
 OUTSIDE = 0.1  # of those who are told a range, on either side of it
 ADAPTING = 0.02  # how far one who was told a wrong range moves what is asked for
-LEAST_OUTSIDE, MOST_OUTSIDE = 0.02, 0.3
+LEAST_OUTSIDE, MOST_OUTSIDE = 0.02, 0.2
 
 Quantiles = tuple[float, float, float]
 
@@ -59,6 +59,9 @@ class Spread:
             for a, b in zip(self.at[nth], self.at[nth + 1], strict=True)
         )
         return low, middle, high
+
+
+_Weighed = tuple[float, bool, float]  # a residual, whether it is over, its weight
 
 
 class _Known(NamedTuple):
@@ -101,26 +104,36 @@ def _lead(foretold: float) -> float:
 
 
 def _quantiles(known: Sequence[_Known], lead: int, wanted: Quantiles) -> Quantiles:
-    """The quantiles at a lead time, by the estimator of Kaplan and Meier with weights."""
-    short, long = PRIOR_WIDTHS
-    width = short + (long - short) * min(1.0, lead / 7)
-    here = [(point * width, True, PRIOR_WEIGHT / len(PRIOR_POINTS)) for point in PRIOR_POINTS]
+    """The quantiles at a lead time. The prior lies around the middle of what was seen."""
     weights = [one.weight * math.exp(-abs(one.lead - lead)) for one in known]
     less = min(1.0, MOST_WEIGHT / max(sum(weights), 1.0))
-    here += [
+    seen = [
         (one.residual, one.is_over, weight * less)
         for one, weight in zip(known, weights, strict=True)
     ]
-    here.sort()
-    at_risk, not_yet = sum(weight for _, _, weight in here), 1.0
+    short, long = PRIOR_WIDTHS
+    width = short + (long - short) * min(1.0, lead / 7)
+    _, middle, _ = _of(seen + _prior(0.0, width), wanted)
+    return _of(seen + _prior(middle, width), wanted)
+
+
+def _prior(middle: float, width: float) -> list[_Weighed]:
+    weight = PRIOR_WEIGHT / len(PRIOR_POINTS)
+    return [(middle + point * width, True, weight) for point in PRIOR_POINTS]
+
+
+def _of(residuals: list[_Weighed], wanted: Quantiles) -> Quantiles:
+    """The quantiles by the estimator of Kaplan and Meier, with weights."""
+    residuals.sort()
+    at_risk, not_yet = sum(weight for _, _, weight in residuals), 1.0
     found: list[float] = []
-    for residual, is_over, weight in here:
+    for residual, is_over, weight in residuals:
         if is_over:
             not_yet *= 1 - weight / at_risk
         at_risk = max(at_risk - weight, 1e-12)
         while len(found) < len(wanted) and 1 - not_yet >= wanted[len(found)]:
             found.append(residual)
-    low, middle, high = (found + [here[-1][0]] * len(wanted))[: len(wanted)]
+    low, middle, high = (found + [residuals[-1][0]] * len(wanted))[: len(wanted)]
     return low, middle, high
 
 

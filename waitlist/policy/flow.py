@@ -158,10 +158,10 @@ class Flow:
             ends.append(SOON - self._at)
         elif gate.pace_lately * self._growth() < gate.pace_limit:
             ends.append(HOUR)
-        if self._free < 1:
+        if self._free < 1 and self._open:
             ends.append(self._to_next_hours())
         if total > 0:
-            ends.append(max(self._free, 1.0) / total if self._free >= 1 else math.inf)
+            ends.append(self._free / total if self._free >= 1 else math.inf)
             ends.append(self._mails[0] / total)
             ends += self._runs_out(flows)
         return self._at + max(SHORTEST, min(ends))
