@@ -142,7 +142,7 @@ def test_it_lets_in_at_each_second_whom_the_real_gate_lets_in(app: Flask, now: d
     _in_line(beta.id, 80, first=2_000, now=now)
     people.open_gate(60, 14_600, now=now)
     waves.tick(now=now)
-    changes: dict[int, dict[str, int]] = {20: {"rate": 3_000}, 30: {"paused": True}}
+    changes: dict[int, dict[str, Any]] = {20: {"rate": 3_000}, 30: {"paused": True}}
     changes[35] = {"paused": False, "capacity": 100, "rate": 7_300}
     real = []
     for second in range(60):

@@ -114,7 +114,7 @@ def test_what_cant_be_is_refused_with_the_key_and_what_is_allowed(toml: str, sen
 
 def test_an_unknown_name_is_told_with_those_there_are_and_the_nearest() -> None:
     with pytest.raises(
-        ScenarioInvalid, match="calm-beta, launch-day, roll-out. Did you mean launch-day"
+        ScenarioInvalid, match=r"calm-beta, launch-day, roll-out\. Did you mean launch-day"
     ):
         find("lanch-day")
 
