@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import flask_migrate
 import pytest
@@ -192,7 +193,10 @@ def _settings(instance: Path, database_url: str, redis_url: str, *, port: int) -
         mail_bounces_stop=5.0,
         confirm_within=timedelta(hours=48),
         invite_within=timedelta(hours=72),
+        wave_undo=timedelta(),  # so that mails go at once; the tests of recalling set it
         proxy_hops=0,
+        country_header=None,
+        timezone=ZoneInfo("UTC"),
         joins_a_minute=600,
         web_processes=2,
         web_threads=16,

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from redis import Redis
-from sqlalchemy import event, select
+from sqlalchemy import event, insert, select, update
 
 from waitlist import extensions
 from waitlist.extensions import db
 from waitlist.members import entry_id
-from waitlist.models import Entry
+from waitlist.models import Cohort, Entry, Gate, Health, MailPace, NoShows
 
 Snapshot = dict[str, list[tuple[Any, ...]]]
 
@@ -76,3 +76,20 @@ def counting() -> Iterator[Work]:
     finally:
         event.remove(db.engine, "before_cursor_execute", statement)
         event.remove(db.engine, "commit", commit)
+
+
+KEPT = ("arrival_counter", "alembic_version")
+SINGLE = (Gate, MailPace, Health, NoShows)  # tables of one row
+
+
+def empty(*, keep_cohorts: bool = False) -> None:
+    """Take away everybody and all that happened; the gate is as new, closed and without seats."""
+    db.session.rollback()
+    kept = {*KEPT, "cohorts"} if keep_cohorts else set(KEPT)
+    for table in reversed(db.metadata.sorted_tables):
+        if table.name not in kept:
+            db.session.execute(table.delete())
+    for model in SINGLE:
+        db.session.execute(insert(model.__table__).values(id=1))
+    db.session.execute(update(Cohort).values(seats_used=0, credit=0.0, line_epoch=None))
+    db.session.commit()

@@ -1,12 +1,13 @@
-"""Cohorts: people who wait in one line, with an opening date, a quota and a weight."""
+"""Cohorts: people who wait in one line, with an opening date, hours, a quota and a weight."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select
 
@@ -14,6 +15,7 @@ from waitlist import audit, projection
 from waitlist.errors import CohortExists, CohortUnknown, LineUnavailable, ValueRefused
 from waitlist.extensions import db, insert_unless_known
 from waitlist.models import Cohort
+from waitlist.policy import hours as clock
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 MOST = 2**31 - 1
@@ -44,6 +46,8 @@ def add(
     opens_at: datetime | None,
     quota: int | None,
     weight: int,
+    timezone: str = "UTC",
+    hours: str | None = None,
     actor: str,
     now: datetime,
     reason: str = "",
@@ -51,10 +55,11 @@ def add(
     """A new cohort with an empty line; `CohortExists`, or `ValueRefused` for a bad value."""
     if not NAME.fullmatch(name):
         raise ValueRefused(f"a cohort's name is of a-z, 0-9, - and _, not {name!r}")
-    _check(quota=quota, weight=weight)
+    values = {"quota": quota, "weight": weight, "timezone": timezone, "hours": hours}
+    _check(**values)
     added = db.session.scalar(
         insert_unless_known(Cohort, Cohort.name)
-        .values(name=name, opens_at=opens_at, quota=quota, weight=weight, created_at=now)
+        .values(name=name, opens_at=opens_at, created_at=now, **values)
         .returning(Cohort.id)
     )
     if added is None:
@@ -76,8 +81,8 @@ def add(
 
 
 def change(name: str, *, actor: str, now: datetime, reason: str = "", **values: object) -> Cohort:
-    """The cohort with these of `opens_at`, `quota` and `weight` set anew."""
-    _check(**{key: value for key, value in values.items() if key != "opens_at"})
+    """The cohort with these of what `settings_of` tells set anew, `opens_at` as a time."""
+    _check(**values)
     cohort = find(name)
     _check_quota(cohort, values.get("quota"))
     before = settings_of(cohort)
@@ -96,28 +101,14 @@ def change(name: str, *, actor: str, now: datetime, reason: str = "", **values: 
     return cohort
 
 
-def opening(words: str, *, now: datetime) -> datetime | None:
-    """The time that `now`, `never` or an ISO 8601 date to come names (UTC unless it says else)."""
-    if words in ("now", "never"):
-        return now if words == "now" else None
-    try:
-        at = datetime.fromisoformat(words)
-    except ValueError as error:
-        raise ValueRefused(
-            f"opens is now, never or a date such as 2027-02-21T15:00Z, not {words!r}"
-        ) from error
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    if at <= now:
-        raise ValueRefused(f"{words} is past: say when it will open, or --opens now")
-    return at
-
-
 def settings_of(cohort: Cohort) -> dict[str, object]:
     """What an operator can set, as JSON."""
     return {
         "opens_at": cohort.opens_at.isoformat() if cohort.opens_at else None,
         "quota": cohort.quota,
         "weight": cohort.weight,
+        "timezone": cohort.timezone,
+        "hours": cohort.hours,
     }
 
 
@@ -130,8 +121,24 @@ def _check_quota(cohort: Cohort, quota: object) -> None:
         )
 
 
-def _check(**values: object) -> None:
+def _check(**values: Any) -> None:
+    """`ValueRefused` for what a cohort can't be set to."""
     for name, value in values.items():
-        least = 1 if name == "weight" else 0
-        if value is not None and not (isinstance(value, int) and least <= value <= MOST):
+        if value is not None and name in CHECKS:
+            CHECKS[name](value)
+
+
+def _whole(name: str, least: int) -> Callable[[object], None]:
+    def check(value: object) -> None:
+        if not (isinstance(value, int) and least <= value <= MOST):
             raise ValueRefused(f"{name} is a whole number from {least}, not {value!r}")
+
+    return check
+
+
+CHECKS: dict[str, Callable[[Any], object]] = {
+    "quota": _whole("quota", 0),
+    "weight": _whole("weight", 1),
+    "timezone": clock.zone,
+    "hours": clock.parsed,
+}

@@ -7,12 +7,14 @@ Beneath the environment lie two files of the instance folder, `secrets.env` and
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dotenv import dotenv_values
 from environs import Env, EnvError, validate
@@ -24,6 +26,7 @@ LOCALES = ("en", "fr")
 SOCKET_PATH_LIMIT = 100  # bytes; the kernel's own limit is 104 to 108 (unix(7))
 SECRET_LENGTH = 32  # characters at least
 MAX_BODY = 64 * 1024  # bytes of a request
+HEADER = re.compile(r"[A-Za-z0-9-]+")
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class Settings:
     mail_bounces_slow: float
     mail_bounces_stop: float
     proxy_hops: int
+    country_header: str | None  # None where no proxy could be trusted with it
+    timezone: ZoneInfo
     joins_a_minute: int
     web_processes: int
     web_threads: int
@@ -61,6 +66,7 @@ class Settings:
     health_stale: timedelta
     health_load: float
     health_p95_ms: float | None
+    wave_undo: timedelta
 
     @property
     def host(self) -> str:
@@ -131,7 +137,9 @@ def _read(values: Mapping[str, str], instance: Path) -> Settings:
         mail_warm_up=_warm_up(env.list("MAIL_WARM_UP", [], subcast=int)),
         mail_bounces_slow=slow,
         mail_bounces_stop=stop,
-        proxy_hops=env.int("PROXY_HOPS", 0, validate=validate.Range(0, 10)),
+        proxy_hops=(hops := env.int("PROXY_HOPS", 0, validate=validate.Range(0, 10))),
+        country_header=_header(env.str("COUNTRY_HEADER", "")) if hops else None,
+        timezone=_timezone(env.str("TIMEZONE", "UTC")),
         joins_a_minute=env.int("JOINS_A_MINUTE", 600, validate=validate.Range(min=1)),
         web_processes=env.int("WEB_CONCURRENCY", 2, validate=validate.Range(1, 256)),
         web_threads=env.int("WEB_THREADS", 16, validate=validate.Range(2, 256)),
@@ -147,6 +155,9 @@ def _read(values: Mapping[str, str], instance: Path) -> Settings:
         health_stale=stale,
         health_load=env.float("HEALTH_LOAD", 0.8, validate=validate.Range(0.1, 0.95)),
         health_p95_ms=env.float("HEALTH_P95_MS", None, validate=validate.Range(min=1)),
+        wave_undo=timedelta(
+            seconds=env.int("WAVE_UNDO", 60, validate=validate.Range(0, 24 * 3_600))
+        ),
     )
 
 
@@ -211,6 +222,21 @@ def _plain_address(address: str) -> str:
     if "@" not in address or any(sign in address for sign in "\r\n<> "):
         raise SettingInvalid(f"MAIL_FROM must be a bare address, not {address!r}")
     return address
+
+
+def _header(name: str) -> str | None:
+    if name and not HEADER.fullmatch(name):
+        raise SettingInvalid(
+            f"COUNTRY_HEADER is a header's name such as CF-IPCountry, not {name!r}"
+        )
+    return name or None
+
+
+def _timezone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise SettingInvalid(f"TIMEZONE is a name such as Europe/Paris, not {name!r}") from error
 
 
 def _warm_up(days: list[int]) -> tuple[int, ...]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
+from time import monotonic
 from typing import NamedTuple
 
 import structlog
@@ -40,7 +40,7 @@ ALONE_KEY = "waitlist:mail:alone"  # stands while the server is told of one mail
 ALONE_FOR = timedelta(hours=1)
 GROUP = 20  # mails that are leased, and marked, together
 FRESH = 0.05  # seconds for which what SQL said of a mail is believed, and SQL isn't told of it
-SPENT_KEY = "waitlist:mail:spent"
+MIDNIGHT = time(0)
 SAY_AGAIN = timedelta(hours=1)
 UNTRIED = (Outcome.UNSENT, Outcome.AWAY)  # which cost nothing of the budgets
 LEASE_LEFT = outbox.LEASE - LONGEST  # after which no mail of a group is begun
@@ -113,14 +113,14 @@ def _deliver_group(
     again, since it may have been revoked, and what was sent is marked at once. When the lease
     could run out, or the time is over, the rest goes back.
     """
-    begun, read_at = clock(), time.monotonic()
+    begun, read_at = clock(), monotonic()
     letters = _letters(leased, now=begun)
     for done, one in enumerate(leased):
         if clock() >= min(until, begun + LEASE_LEFT):
             return _give_back(leased[done:], owed, now=clock())
-        if time.monotonic() - read_at > FRESH:
+        if monotonic() - read_at > FRESH:
             _tell(owed, now=clock())
-            letters, read_at = _letters(leased[done:], now=clock()), time.monotonic()
+            letters, read_at = _letters(leased[done:], now=clock()), monotonic()
         if one not in letters:
             continue  # gone, with its person
         then = letters.get(leased[done + 1]) if done + 1 < len(leased) else None
@@ -202,15 +202,19 @@ def _say_if_spent(*, now: datetime) -> None:
     """Log, once in a while, that mail waits for a budget: that is no error, and ends by itself."""
     with reading():
         until = leasing.waits_until(now=now)
-    if until is not None and remembered.is_news(SPENT_KEY, max(SAY_AGAIN, until - now)):
-        log.info("mail waits for its budget", until=until.isoformat())
+    if until is None:
+        return
+    of = "day" if until.time() == MIDNIGHT else "minute"
+    if remembered.is_news(f"waitlist:mail:spent:{of}", max(SAY_AGAIN, until - now)):
+        log.info("mail waits for its budget", of=of, until=until.isoformat())
 
 
 def _log(owed: Sequence[_Owed]) -> None:
     """A line for each outcome of a kind, with the messages that had it."""
     told: dict[tuple[str, str], list[int]] = {}
     for leased, letter, answer in owed:
-        told.setdefault((letter.kind, str(answer.outcome)), []).append(leased.id)
+        outcome = "waits for its hours" if letter.waits_until else str(answer.outcome)
+        told.setdefault((letter.kind, outcome), []).append(leased.id)
     for (kind, outcome), messages in told.items():
         log.info("mail", messages=messages, kind=kind, outcome=outcome)
 

@@ -86,6 +86,10 @@ class CohortExists(WaitlistError):
     """There is such a cohort already: change it instead of adding it."""
 
 
+class RuleUnknown(WaitlistError):
+    """There is no rule of that number: list those there are."""
+
+
 class ValueRefused(WaitlistError):
     """A value given by an operator is out of bounds: the sentence says which are allowed."""
 
@@ -100,3 +104,7 @@ class VersionStale(WaitlistError):
 
 class PersonUnknown(WaitlistError):
     """Nobody is known by that address."""
+
+
+class WaveUnknown(WaitlistError):
+    """There is no wave of that id: list those there are."""

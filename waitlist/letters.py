@@ -42,6 +42,10 @@ def _invitation(message: Owed, _now: datetime) -> dict[str, Any]:
     }
 
 
+def _apology(_message: Owed, _now: datetime) -> dict[str, Any]:
+    return {}  # the page of their place says the rest
+
+
 def _standing(message: Owed, now: datetime) -> dict[str, Any]:
     entry, invitation = message.entry, latest_invitation(message.entry_id)
     invited = invitation is not None and invitation.state == "open"
@@ -93,6 +97,7 @@ _CONTEXTS: dict[str, Callable[[Owed, datetime], dict[str, Any]]] = {
     "invitation": _invitation,
     "standing": _standing,
     "renewal": _renewal,
+    "apology": _apology,
     "come_back": _undo,
     "left": _undo,
     "act": _act,

@@ -40,29 +40,37 @@ LAST_PRIORITY = 4
 
 
 def stage(
-    kind: str, entry_ids: Iterable[int], *, now: datetime, invitations: Sequence[int] = ()
+    kind: str,
+    entry_ids: Iterable[int],
+    *,
+    now: datetime,
+    invitations: Sequence[int] = (),
+    due_at: datetime | None = None,
 ) -> None:
-    """Owe each of these people a mail, in the caller's transaction; wake `mail` after it."""
+    """Owe each of these people a mail, in the caller's transaction; wake `mail` after it.
+
+    It goes at once, or from `due_at` on.
+    """
     people = list(entry_ids)
     whose: Sequence[int | None] = invitations or [None] * len(people)
     owed, staging = _staging(db.engine.dialect.name)
     rows = owed.values(zip(people, whose, new_nonces(len(people)), strict=True))
-    what = {"kind": kind, "priority": priority(kind), "now": now}
+    what = {"kind": kind, "priority": priority(kind), "now": now, "due_at": due_at or now}
     db.session.execute(staging, {**rows, **what})
 
 
 @cache
 def _staging(dialect: str) -> tuple[Given, Insert]:
     owed = Given(dialect, "owed", entry_id=BigInteger(), invitation_id=BigInteger(), nonce=Text())
-    moment = bindparam("now", type_=Message.created_at.type)
+    moment = Message.created_at.type
     values: dict[str, Any] = {
         "kind": bindparam("kind", type_=Text()),
         "priority": bindparam("priority", type_=Integer()),
         "entry_id": owed.c.entry_id,
         "invitation_id": owed.c.invitation_id,
         "nonce": owed.c.nonce,
-        "created_at": moment,
-        "due_at": moment,
+        "created_at": bindparam("now", type_=moment),
+        "due_at": bindparam("due_at", type_=moment),
     }
     return owed, insert(Message.__table__).from_select(list(values), select(*values.values()))
 

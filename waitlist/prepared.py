@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Dialect, Executable, Select
+from sqlalchemy import Connection, CursorResult, Dialect, Executable, Float, Select
 
 
 class Prepared:
@@ -60,6 +60,8 @@ def _result_processors(statement: Executable, dialect: Dialect) -> list[tuple[in
     """What makes a value of the column's type of the driver's, by the column's place."""
     columns = statement.selected_columns if isinstance(statement, Select) else ()
     processors = (
-        column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns
+        (at, column.type.dialect_impl(dialect).result_processor(dialect, None))
+        for at, column in enumerate(columns)
+        if not isinstance(column.type, Float)  # both drivers give floats
     )
-    return [(at, processor) for at, processor in enumerate(processors) if processor]
+    return [(at, processor) for at, processor in processors if processor]

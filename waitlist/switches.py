@@ -6,18 +6,17 @@ more, and nothing is restarted when an operator turns one.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
 
-from flask import current_app
 from sqlalchemy import select
 
+from waitlist import lately
 from waitlist.extensions import glance
 from waitlist.models import Gate
 
-KEPT = 1.0  # seconds
+KEPT = "switches"
 
 
 class Notice(NamedTuple):
@@ -51,17 +50,12 @@ class Switches(NamedTuple):
 
 def current() -> Switches:
     """The switches as they stood at most a second ago."""
-    until, switches = current_app.extensions.get("switches", (0.0, None))
-    if switches is None or until < time.monotonic():
-        switches = _read()
-        current_app.extensions["switches"] = (time.monotonic() + KEPT, switches)
-    found: Switches = switches
-    return found
+    return lately.read(KEPT, _read)
 
 
 def forget() -> None:
     """Read them anew the next time: this process has just changed them."""
-    current_app.extensions.pop("switches", None)
+    lately.forget(KEPT)
 
 
 def _read() -> Switches:

@@ -6,7 +6,7 @@ As columns: objects of three tables took as long to load as a mail takes to send
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -20,7 +20,11 @@ from waitlist.outbox import Leased
 from waitlist.policy import hours
 from waitlist.rows import Given
 
-STANDING_STATES = ("waiting", "invited", "registered")
+TRUE_OF = {  # kinds of mail that are true only of people in these states
+    "standing": ("waiting", "invited", "registered"),
+    "apology": ("waiting",),
+}
+LOOK_AGAIN = timedelta(minutes=1)
 BY_HOURS = ("invitation",)  # nobody asked for it just now, so it keeps to its cohort's hours
 
 MESSAGE = [
@@ -82,7 +86,7 @@ def _found(dialect: str) -> tuple[Given, Executable]:
 def _letter(message: Row[Any], lease: int, *, now: datetime) -> Letter:
     entry, invitation = message.entry, message.invitation
     closed = invitation.id is not None and invitation.state != "open"
-    outdated = message.kind == "standing" and entry.state not in STANDING_STATES
+    outdated = entry.state not in TRUE_OF.get(message.kind, (entry.state,))
     lost = message.state != "sending" or message.lease != lease
     unwanted = closed or outdated or lost or entry.suppressed_at is not None
     waits_until = None if unwanted else _waits_until(message, now=now)
@@ -92,7 +96,14 @@ def _letter(message: Row[Any], lease: int, *, now: datetime) -> Letter:
 
 
 def _waits_until(message: Row[Any], *, now: datetime) -> datetime | None:
-    """When the hours of its cohort begin, if a mail keeps to them and they aren't now."""
+    """When the hours of its cohort begin, if a mail keeps to them and they aren't now.
+
+    What tells of an invitation waits for the invitation's own mail: it might be recalled yet.
+    """
+    if message.kind == "standing" and message.entry.state == "invited":
+        invitation = letters.latest_invitation(message.entry_id)
+        mailed = invitation is None or invitation.mailed_at is not None
+        return None if mailed else now + LOOK_AGAIN
     if message.kind not in BY_HOURS or message.cohort.hours is None:
         return None
     at = hours.next_moment(message.cohort.hours, message.cohort.timezone, now)

@@ -9,7 +9,7 @@ import structlog
 from flask import Flask
 
 from waitlist import create_app, delivery
-from waitlist.admission import health, waves
+from waitlist.admission import health, plans, waves
 from waitlist.errors import LineUnavailable
 from waitlist.onboarding import invitations
 from waitlist.signup import joining
@@ -26,7 +26,10 @@ def app() -> Flask:
 
 
 def run_admission() -> None:
-    """One tick: people whose time is over go out, people whose turn it is come in."""
+    """One tick: people whose time is over go out, people whose turn it is come in.
+
+    By the pace first, then by the waves whose time has come.
+    """
     with app().app_context():
         answered("admission")
         now = _now()
@@ -35,12 +38,13 @@ def run_admission() -> None:
         joining.expire_unconfirmed(now=now)
         health.watch(now=now)
         try:
-            outcome = waves.tick(now=now)
+            outcomes = [waves.tick(now=now), *plans.carry_on_due(now=now)]
         except LineUnavailable as error:
             log.warning("admission waits", why=str(error))
             return
-        if outcome.admitted:
-            log.info("admitted", wave=outcome.wave_id, people=outcome.admitted)
+        for outcome in outcomes:
+            if outcome.admitted:
+                log.info("admitted", wave=outcome.wave_id, people=outcome.admitted)
 
 
 def run_mail() -> None:

@@ -139,6 +139,7 @@ def _settings(folder: Path, port: int, database_url: str, mail_port: int) -> dic
             "MAIL_SERVER": "127.0.0.1",
             "MAIL_PORT": str(mail_port),
             "MAIL_PER_MINUTE": str(MAILS_A_MINUTE),
+            "WAVE_UNDO": "0",
             "PROXY_HOPS": "1",
         }
     )

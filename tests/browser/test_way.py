@@ -14,7 +14,7 @@ from tests import people
 from tests.conftest import Deliver
 from tests.people import ALICE, PASSWORD
 from waitlist import links, projection
-from waitlist.admission import waves
+from waitlist.admission import gate, waves
 from waitlist.extensions import db
 from waitlist.signup import leaving
 from waitlist.tokens import Purpose
@@ -143,8 +143,12 @@ def _violations(page: Page) -> list[str]:
 @pytest.mark.parametrize("locale", ["en", "fr"])
 @pytest.mark.usefixtures("app")
 def test_no_page_shuts_anybody_out(visit: Visit, deliver: Deliver, locale: str) -> None:
-    """axe-core finds nothing on any page, light or dark, and nothing on a form with errors."""
+    """axe-core finds nothing on any page, light or dark, and nothing on a form with errors.
+
+    Nor on what operators have to say on the pages, which may be in another language.
+    """
     paths = _pages(deliver)
+    gate.change(actor="test", now=_now(), notices={"en": "We open again at noon."})
     page = visit("/", locale=locale, bypass_csp=True)
     found = []
     for path in paths:
@@ -156,8 +160,13 @@ def test_no_page_shuts_anybody_out(visit: Visit, deliver: Deliver, locale: str) 
             expect(page.locator(".summary")).to_be_visible()
             found += _violations(page)
     page.goto(f"/?lang={locale}")
+    expect(page.get_by_role("status").first).to_have_text("We open again at noon.")
     page.fill("#address", "new@example.org")
     page.click("main form button")
+    found += _violations(page)
+    gate.change(actor="test", now=_now(), joining="closed")
+    page = visit(f"/?lang={locale}", bypass_csp=True)  # the other one keeps it for half a minute
+    assert page.locator("#address").count() == 0
     found += _violations(page)
     assert found == []
 

@@ -18,7 +18,7 @@ FLOORS: dict[str, int] = {
             ["errors", "failpoints", "prepared", "together"],
             ["config", "members", "policy", "tokens"],
             ["extensions", "line", "log", "rehearsal"],
-            ["limits", "models", "rows", "wake"],
+            ["lately", "limits", "models", "rows", "wake"],
             ["crowds", "notes", "postage", "standing", "switches"],
             ["arrivals", "audit", "links", "mailer", "outbox", "projection"],
             ["cohorts", "experience", "leasing", "seats"],

@@ -1,8 +1,10 @@
-"""P3, P4 and P7 over histories that Hypothesis invents."""
+"""P3 to P7 and P18 over histories that Hypothesis invents, of all that people and operators do."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -17,22 +19,25 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from hypothesis.strategies import integers
+from hypothesis.strategies import booleans, integers, just, none, sampled_from, sets
 from redis import Redis
-from sqlalchemy import Select, select, update
+from sqlalchemy import Select, func, select, update
 
-from tests import people, tables
+from tests import histories, people, tables
 from tests.servers import SmtpSink
-from waitlist import delivery, links, projection
-from waitlist.admission import gate, waves
+from waitlist import cohorts, delivery, links, projection
+from waitlist.admission import gate, health, plans, preview, recall, waves
+from waitlist.admission.health import Said
+from waitlist.admission.plans import When
+from waitlist.errors import ValueRefused
 from waitlist.extensions import db
-from waitlist.models import Cohort, Entry, Gate, Invitation
+from waitlist.models import Cohort, Entry, Gate, Invitation, Wave
 from waitlist.onboarding import completion, invitations, passwords
 from waitlist.signup import leaving
+from waitlist.signup import people as signed_up
 
 T = TypeVar("T")
 FOREVER = datetime.max.replace(tzinfo=UTC)
-KEPT = ("cohorts", "gate", "arrival_counter", "alembic_version")
 QUICK = settings(
     max_examples=15,
     stateful_step_count=20,
@@ -42,6 +47,8 @@ QUICK = settings(
     suppress_health_check=list(HealthCheck),
 )
 picks = integers(0, 99)
+COHORTS = ("general", "beta")  # of the ids 1 and 2
+INVITATIONS = ("invitation",)
 
 
 class Launch(RuleBasedStateMachine):
@@ -57,7 +64,8 @@ class Launch(RuleBasedStateMachine):
         self.sink.answers.clear()
         self.sink.rcpt_answer = None
         self.redis.flushall()
-        _empty()
+        tables.empty(keep_cohorts=True)
+        _begin_cohorts(self.now)
         projection.require_valid()
         people.join("twice@example.org", now=self.now)
         people.join("twice@example.org", now=self.now)  # takes a number, so ids aren't ranks
@@ -81,18 +89,119 @@ class Launch(RuleBasedStateMachine):
     def set_the_gate(self, capacity: int, rate: int) -> None:
         gate.change(actor="test", now=self.now, capacity=capacity, rate=rate, paused=False)
 
+    @rule(hold=booleans())
+    def pause(self, hold: bool) -> None:
+        gate.change(actor="test", now=self.now, paused=True, hold=INVITATIONS if hold else ())
+
     @rule()
-    def pause(self) -> None:
-        gate.change(actor="test", now=self.now, paused=True)
+    def resume_and_release(self) -> None:
+        gate.change(actor="test", now=self.now, paused=False, release=INVITATIONS)
+
+    @rule(
+        cohort=sampled_from(COHORTS),
+        opens=sampled_from([None, -1, 1, 24]),
+        quota=none() | integers(0, 4),
+        weight=integers(1, 5),
+        hours=none() | just("09:00-21:00"),
+    )
+    def set_a_cohort(
+        self, cohort: str, opens: int | None, quota: int | None, weight: int, hours: str | None
+    ) -> None:
+        with suppress(ValueRefused):  # more seats are used than the quota would allow
+            cohorts.change(
+                cohort,
+                actor="test",
+                now=self.now,
+                opens_at=None if opens is None else self.now + timedelta(hours=opens),
+                quota=quota,
+                weight=weight,
+                hours=hours,
+            )
+        db.session.rollback()
+
+    @rule(how_many=integers(1, 3), there=booleans())
+    def move(self, how_many: int, there: bool) -> None:
+        source, target = COHORTS if there else COHORTS[::-1]
+        signed_up.move_first(
+            how_many, source=source, target=target, actor="test", reason="", now=self.now
+        )
+
+    @rule(healthy=booleans(), load=sampled_from([None, 0.1, 0.79, 1.2]))
+    def the_product_says(self, healthy: bool, load: float | None) -> None:
+        health.report(Said(healthy, load), source="test", now=self.now)
+
+    @rule()
+    def the_product_is_forgotten(self) -> None:
+        health.forget(actor="test", reason="", now=self.now)
+
+    @rule(hours=integers(0, 24))
+    def ignore_health(self, hours: int) -> None:
+        until = self.now + timedelta(hours=hours)
+        gate.change(actor="test", now=self.now, ignore_health_until=until)
+
+    @rule()
+    def accept_bounces(self) -> None:
+        gate.change(actor="test", now=self.now, accept_bounces=True)
 
     @rule(seconds=integers(1, 4))
     def tick(self, seconds: int) -> None:
         self.now += timedelta(seconds=seconds)
-        self._admitted(waves.tick(now=self.now))
+        self._admits(self._job)
 
-    @rule(asked=integers(1, 5))
-    def wave(self, asked: int) -> None:
-        self._admitted(waves.admit(asked, cohort=None, actor="test", now=self.now))
+    @rule(hours=sampled_from([-2, 2]))
+    def the_clock_steps(self, hours: int) -> None:
+        """P18: two hours on, or back."""
+        self.now += timedelta(hours=hours)
+        before = self._allowance()
+        self._admits(self._job)
+        assert self._allowance() <= max(before, 10.0)
+
+    @rule(asked=integers(1, 5), cohort=none() | sampled_from(COHORTS))
+    def wave(self, asked: int, cohort: str | None = None) -> None:
+        foretold = preview.of_next(asked, cohort=cohort, now=self.now).people
+        come = self._admits(lambda: waves.admit(asked, cohort=cohort, actor="test", now=self.now))
+        assert come == foretold
+
+    @rule(
+        asked=integers(1, 6),
+        cohort=none() | sampled_from(COHORTS),
+        begins=none() | integers(1, 90),
+        lasts=none() | integers(1, 180),
+    )
+    def plan_a_wave(
+        self, asked: int, cohort: str | None, begins: int | None, lasts: int | None
+    ) -> None:
+        when = When(
+            None if begins is None else self.now + timedelta(minutes=begins),
+            None if lasts is None else timedelta(minutes=lasts),
+        )
+        self._admits(
+            lambda: waves.admit(asked, cohort=cohort, actor="test", now=self.now, when=when)
+        )
+
+    @rule(picks=sets(integers(0, 99), min_size=1, max_size=3))
+    def invite_by_name(self, picks: set[int]) -> None:
+        line = [one for theirs in histories.lines().values() for one in theirs]
+        if line:
+            named = list(dict.fromkeys(line[pick % len(line)] for pick in sorted(picks)))
+            self._admits(
+                lambda: waves.invite(named, actor="test", reason="they are dear", now=self.now)
+            )
+
+    @rule(pick=picks)
+    def halt(self, pick: int) -> None:
+        if wave := _one(select(Wave).where(Wave.state.in_(("planned", "running"))), pick):
+            recall.halt(wave.id, actor="test", reason="", now=self.now)
+
+    @rule(pick=picks, revoke=booleans())
+    def recall(self, pick: int, revoke: bool) -> None:
+        if wave := _one(select(Wave).where(Wave.actor == "test"), pick):
+            recall.recall(wave.id, revoke=revoke, actor="test", reason="", now=self.now)
+            left = select(Invitation).where(Invitation.wave_id == wave.id)
+            assert not revoke or not _one(left.where(Invitation.state == "open"), 0)
+            came = _invitations_of(wave.id)
+            self._admits(self._carry_on)
+            assert _invitations_of(wave.id) == came
 
     @rule()
     def mail(self) -> None:
@@ -149,6 +258,21 @@ class Launch(RuleBasedStateMachine):
         db.session.rollback()
 
     @invariant()
+    def the_order_follows_from_the_records(self) -> None:
+        """P6."""
+        assert histories.ranks_as_they_are() == histories.ranks_by_the_records()
+
+    @invariant()
+    def no_quota_is_exceeded(self) -> None:
+        over = select(Cohort.name).where(Cohort.seats_used > Cohort.quota)
+        assert db.session.scalars(over).all() == []
+
+    def no_wave_admits_more_than_was_asked(self) -> None:
+        found = db.session.execute(select(Wave.asked, Wave.admitted).where(Wave.asked > 0)).all()
+        assert all(admitted <= asked for asked, admitted in found)
+        db.session.rollback()
+
+    @invariant()
     def nobody_holds_two_invitations(self) -> None:
         found = db.session.scalars(select(Invitation.entry_id).where(Invitation.state == "open"))
         assert set(Counter(found).values()) <= {1}
@@ -157,13 +281,62 @@ class Launch(RuleBasedStateMachine):
     def teardown(self) -> None:
         db.session.rollback()
 
-    def _admitted(self, outcome: waves.Outcome) -> None:
-        db.session.rollback()
+    def _job(self) -> None:
+        """What the admission job does."""
+        invitations.beat(now=self.now)
+        invitations.lapse(now=self.now)
+        health.watch(now=self.now)
+        waves.tick(now=self.now)
+        self._carry_on()
+
+    def _carry_on(self) -> None:
+        plans.carry_on_due(now=self.now)
+
+    def _admits(self, act: Callable[[], object]) -> list[int]:
+        """Who comes in by this, in order; and that it was right who did."""
+        last, before = self._last_invitation(), histories.lines()
+        act()
+        in_turn, named = histories.let_in_since(last)
+        assert histories.passed_over(before, in_turn, named) == {}  # P5
+        come = db.session.scalars(
+            select(Invitation.entry_id).where(Invitation.id > last).order_by(Invitation.id)
+        ).all()
         used, capacity = db.session.execute(select(Gate.seats_used, Gate.capacity)).one()
         db.session.rollback()
-        assert not outcome.admitted or used <= capacity
+        assert not come or used <= capacity  # P3
         projection.require_valid()
-        assert tables.line_in_redis(self.redis) == tables.line_in_sql()
+        for cohort_id, name in enumerate(COHORTS, start=1):
+            assert tables.line_in_redis(self.redis, name) == tables.line_in_sql(cohort_id)
+        return list(come)
+
+    def _last_invitation(self) -> int:
+        db.session.rollback()
+        last = db.session.scalar(select(func.max(Invitation.id))) or 0
+        db.session.rollback()
+        return last
+
+    def _allowance(self) -> float:
+        db.session.rollback()
+        allowance = db.session.scalars(select(Gate.allowance)).one()
+        db.session.rollback()
+        return allowance
+
+
+def _begin_cohorts(now: datetime) -> None:
+    """Both cohorts as at first: open, with no quota, at any hour."""
+    if db.session.scalar(select(Cohort.id).where(Cohort.name == COHORTS[1])) is None:
+        people.add_cohort(COHORTS[1], now=now)
+    opens_at = now - timedelta(days=1)
+    db.session.execute(update(Cohort).values(opens_at=opens_at, quota=None, weight=1, hours=None))
+    db.session.commit()
+
+
+def _invitations_of(wave_id: int) -> int:
+    db.session.rollback()
+    mine = select(func.count()).select_from(Invitation).where(Invitation.wave_id == wave_id)
+    found = db.session.scalar(mine) or 0
+    db.session.rollback()
+    return found
 
 
 def _one(query: Select[T], pick: int) -> T | None:
@@ -171,19 +344,6 @@ def _one(query: Select[T], pick: int) -> T | None:
     found = db.session.scalars(query).all()
     db.session.rollback()
     return found[pick % len(found)] if found else None
-
-
-def _empty() -> None:
-    db.session.rollback()
-    for table in reversed(db.metadata.sorted_tables):
-        if table.name not in KEPT:
-            db.session.execute(table.delete())
-    db.session.execute(
-        update(Gate).values(capacity=0, rate=0, paused=True, seats_used=0, allowance=0.0)
-    )
-    db.session.execute(update(Gate).values(ticked_at=None, line_run_id=None))
-    db.session.execute(update(Cohort).values(seats_used=0, credit=0.0, line_epoch=None))
-    db.session.commit()
 
 
 @pytest.fixture
@@ -197,6 +357,6 @@ def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_whatever_happens_no_seat_is_promised_twice(
     app: Flask, redis: Redis, sink: SmtpSink, now: datetime
 ) -> None:
-    """P3, P4, P7, P13: after every step of every history."""
+    """P3 to P7, P13, P18: after every step of every history."""
     Launch.redis, Launch.sink, Launch.started = redis, sink, now
     run_state_machine_as_test(Launch, settings=QUICK)

@@ -12,9 +12,9 @@ from sqlalchemy import func, select, update
 
 from tests import people, tables
 from waitlist import projection
-from waitlist.admission import gate, waves
+from waitlist.admission import gate, rounds, waves
 from waitlist.extensions import db
-from waitlist.models import Cohort, Entry, Gate, Invitation, Message
+from waitlist.models import Cohort, Entry, Gate, Invitation, Message, Wave
 
 HELD = 0.5  # seconds
 
@@ -67,7 +67,7 @@ def test_an_admitter_who_is_held_and_goes_on_admits_nobody_twice(
             held.set()
             threading.Event().wait(HELD)
 
-    monkeypatch.setattr(waves, "failpoint", hold)
+    monkeypatch.setattr(rounds, "failpoint", hold)
 
     def wave() -> int:
         return waves.admit(4, cohort=None, actor="test", now=now).admitted
@@ -78,7 +78,7 @@ def test_an_admitter_who_is_held_and_goes_on_admits_nobody_twice(
     _all_is_well()
 
 
-def test_an_admitter_that_dies_before_its_commit_leaves_nothing(
+def test_an_admitter_that_dies_before_its_commit_leaves_nothing_but_its_wave_halted(
     app: Flask, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """P9: no mail, no seat and no invitation without the commit."""
@@ -91,10 +91,13 @@ def test_an_admitter_that_dies_before_its_commit_leaves_nothing(
             raise RuntimeError(passed)
 
     with monkeypatch.context() as patched:
-        patched.setattr(waves, "failpoint", die)
+        patched.setattr(rounds, "failpoint", die)
         with pytest.raises(RuntimeError, match="before-commit"):
             waves.admit(2, cohort=None, actor="test", now=now)
-    assert tables.everything() == before
+    after = tables.everything()
+    assert {name for name in after if after[name] != before[name]} == {"waves", "audit"}
+    assert db.session.scalars(select(Wave.state)).all() == ["halted"]
+    db.session.rollback()
     assert waves.admit(2, cohort=None, actor="test", now=now).admitted == 2
     assert sorted(_invited()) == ids[:2]
     _all_is_well()
@@ -169,4 +172,4 @@ def _once_locked(monkeypatch: pytest.MonkeyPatch, ids: list[int], **values: obje
         if len(passed) == 1:
             db.session.execute(update(Entry).where(Entry.id.in_(ids)).values(**values))
 
-    monkeypatch.setattr(waves, "failpoint", change)
+    monkeypatch.setattr(rounds, "failpoint", change)

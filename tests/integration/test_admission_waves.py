@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from tests import people, tables
 from tests.people import ALICE, BOB, CAROL
 from waitlist import cohorts
-from waitlist.admission import gate, waves
+from waitlist.admission import gate, preview, rounds, waves
 from waitlist.errors import CohortUnknown, ValueRefused
 from waitlist.extensions import db
 from waitlist.models import Audit, Entry, Invitation, Wave
@@ -28,10 +28,10 @@ def _rounds_come_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
         passed.append(place)
         assert len(passed) < 500, "a wave goes round and round"
 
-    monkeypatch.setattr(waves, "failpoint", count)
+    monkeypatch.setattr(rounds, "failpoint", count)
 
 
-def _admit(asked: int, now: datetime, cohort: str | None = None) -> waves.Outcome:
+def _admit(asked: int, now: datetime, cohort: str | None = None) -> rounds.Outcome:
     outcome = waves.admit(asked, cohort=cohort, actor="test", now=now)
     assert gate.verify() == {}
     db.session.rollback()
@@ -180,8 +180,7 @@ def test_a_dry_run_says_what_the_wave_then_does_and_changes_nothing(
     people.crowd(4, now=now)
     people.open_gate(7, now=now)
     before = tables.everything()
-    rehearsed = waves.rehearse(9, cohort=None, now=now)
-    db.session.rollback()
+    rehearsed = preview.of_next(9, cohort=None, now=now)
     assert tables.everything() == before
     outcome = _admit(9, now)
     assert (rehearsed.by_cohort, rehearsed.limit) == (outcome.by_cohort, outcome.limit)
@@ -205,7 +204,7 @@ def test_the_wave_is_recorded_with_who_and_why(app: Flask, now: datetime) -> Non
 def test_a_wave_larger_than_a_round_goes_on_in_the_next(
     app: Flask, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waves, "ROUND", 3)
+    monkeypatch.setattr(rounds, "ROUND", 3)
     ids = people.crowd(8, now=now)
     people.open_gate(100, now=now)
     assert _admit(7, now).admitted == 7

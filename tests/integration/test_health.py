@@ -16,6 +16,7 @@ from tests.visitors import Browser, Operator
 from waitlist import projection
 from waitlist.admission import bounds, gate, health, noshows, waves
 from waitlist.admission.health import Said
+from waitlist.admission.rounds import Outcome
 from waitlist.errors import FieldsInvalid
 from waitlist.extensions import db
 from waitlist.models import Audit, Cohort, Entry, Gate, Health, Invitation, Wave
@@ -61,7 +62,7 @@ def _say(what: Said, at: datetime) -> None:
     health.report(what, source="test", now=at)
 
 
-def _tick(at: datetime) -> waves.Outcome:
+def _tick(at: datetime) -> Outcome:
     """What the admission job does."""
     health.watch(now=at)
     return waves.tick(now=at)

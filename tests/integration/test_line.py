@@ -15,7 +15,7 @@ from tests import people, tables
 from tests.conftest import Deliver
 from waitlist import extensions, links, members, notes, projection, standing
 from waitlist import line as lines
-from waitlist.admission import waves
+from waitlist.admission import rounds, waves
 from waitlist.errors import LineUnavailable
 from waitlist.extensions import db
 from waitlist.line import Change
@@ -381,7 +381,7 @@ def test_what_a_wave_noted_is_worked_off_when_it_ends(
     app: Flask, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """P13: though each round's notes are forgotten by the next one."""
-    monkeypatch.setattr(waves, "ROUND", 2)
+    monkeypatch.setattr(rounds, "ROUND", 2)
     for number in range(7):
         people.wait_in_line(f"p{number}@example.org", now=now)
     people.admit(5, now=now)

@@ -99,8 +99,9 @@ def test_all_other_mail_goes_on_while_invitations_are_held(
     _admit(21, now=now, name="a")
     _answer(sink, deliver, [NO] * 20, now)
     alice = people.join(ALICE, now=now)
-    deliver(now)
+    deliver(now + 30 * HOUR)
     assert mails_owed(alice) == [("confirm", "sent")]
+    assert gate.show(now=now + 30 * HOUR).bounces.bounced == 20  # nothing new is known of these
 
 
 def test_it_goes_on_when_an_operator_has_looked_and_counts_anew(

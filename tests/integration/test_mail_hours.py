@@ -9,10 +9,11 @@ from flask import Flask
 from sqlalchemy import delete, select, update
 
 from tests import people
-from tests.conftest import Deliver
+from tests.conftest import Deliver, MakeApp
 from tests.people import ALICE
 from tests.servers import SmtpSink
 from waitlist import delivery, leasing, postage
+from waitlist.admission import gate
 from waitlist.extensions import db
 from waitlist.models import Cohort, MailPace, Message
 
@@ -78,6 +79,19 @@ def test_what_waits_for_its_hours_costs_nothing_of_the_budgets(deliver: Deliver)
     deliver(NIGHT)
     assert db.session.scalar(select(MailPace.sent_today)) == 0
     assert postage.read(now=NIGHT).spent.allowance == postage.read(now=NIGHT).pace.at_once
+
+
+@pytest.mark.usefixtures("by_day")
+def test_those_who_wait_for_their_hours_hold_up_nobody_elses_admission(
+    make_app: MakeApp, deliver: Deliver
+) -> None:
+    _invited(20, NIGHT)
+    deliver(NIGHT)
+    with make_app(mail_per_minute=1).app_context():
+        people.open_gate(100, 3_600, now=NIGHT)
+        people.add_cohort("beta", now=NIGHT)
+        people.crowd(1, now=NIGHT, cohort="beta", name="beta")
+        assert gate.show(now=NIGHT).limit == "rate"
 
 
 @pytest.mark.usefixtures("by_day")

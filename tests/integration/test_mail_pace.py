@@ -124,6 +124,21 @@ def test_the_end_of_a_budget_is_said_once_and_is_no_error(
     assert '"level": "error"' not in logged
 
 
+def test_the_days_end_is_said_after_the_minutes_too(
+    paced: Paced, now: datetime, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with paced(9, mail_per_minute=60, mail_per_day=6).app_context():
+        people.admit(9, now=now)
+        capsys.readouterr()
+        for n in range(9):
+            _deliver(now + n * SECOND)
+        logged = capsys.readouterr().err
+    assert [of for of in ("minute", "day") for _ in range(logged.count(f'"of": "{of}"'))] == [
+        "minute",
+        "day",
+    ]
+
+
 def test_a_budget_that_is_just_enough_is_no_news(
     paced: Paced, now: datetime, capsys: pytest.CaptureFixture[str]
 ) -> None:

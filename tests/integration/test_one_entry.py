@@ -125,7 +125,8 @@ def _what_a_stranger_sees(
     client: Browser, redis: Redis, address: str, *, json: bool = False
 ) -> dict[str, Any]:
     redis.delete(asked_key("mail"), "rq:queue:mail")  # as if the worker had answered,
-    current_app.extensions.pop("asked", None)  # and that a moment ago
+    for kept in ("asked", "lately"):  # and as if this process had read nothing for a second
+        current_app.extensions.pop(kept, None)
     redis.config_resetstat()
     with tables.counting() as work:
         sent: Any = {"json" if json else "data": {"address": address}}

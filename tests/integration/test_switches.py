@@ -16,7 +16,7 @@ from tests import people, tables
 from tests.conftest import POSTGRES, Deliver, MakeApp
 from tests.people import ALICE, BOB
 from tests.visitors import Browser, Operator
-from waitlist import leasing, letters, links, outbox, switches
+from waitlist import lately, leasing, letters, links, outbox, switches
 from waitlist.admission import gate
 from waitlist.extensions import db
 from waitlist.models import Entry, Gate
@@ -104,7 +104,7 @@ def test_another_process_sees_a_switch_within_a_second(make_app: MakeApp, app: F
     with other.app_context():
         assert not switches.current().joining_is_closed
     gate.change(actor="test", now=datetime.now(UTC), joining="closed")
-    time.sleep(switches.KEPT)
+    time.sleep(lately.KEPT)
     with other.app_context():
         assert switches.current().joining_is_closed
 

@@ -36,13 +36,13 @@ def test_a_product_is_used_and_never_driven_past_its_limit(
     _holds(Launch(limit=limit, median=median, share=share), seed=limit)
 
 
-@pytest.mark.parametrize("busy_for", [0.25, 4.0, 24.0])
+@pytest.mark.parametrize("busy_for", [0.25, 4.0, 8.0])
 @pytest.mark.parametrize("median", MEDIANS)
 def test_however_long_people_stay_active(median: float, busy_for: float) -> None:
-    _holds(Launch(median=median, busy_for=busy_for, days=16), seed=2)
+    _holds(Launch(median=median, busy_for=busy_for), seed=2)
 
 
-@pytest.mark.parametrize("times_over", [1.2, 8.0, 20.0])
+@pytest.mark.parametrize("times_over", [1.2, 5.0, 10.0])
 @pytest.mark.parametrize("median", MEDIANS)
 def test_however_far_the_rate_is_beyond_what_it_takes(median: float, times_over: float) -> None:
     _holds(Launch(median=median, times_over=times_over), seed=3)

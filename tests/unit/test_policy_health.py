@@ -70,10 +70,16 @@ def test_it_begins_with_a_tenth_of_the_rate_or_with_what_comes_already() -> None
 def test_far_below_the_target_it_doubles_once_what_is_trusted_came() -> None:
     assert _next(_loop(100, 0.1), 0.08, _flow(100)).trusted == 200
     assert _next(_loop(100, 0.1), 0.08, _flow(30)).trusted == 100
+    assert _next(_loop(100, 0.1), 0.08, _flow(100, busiest=180)).trusted == 100, "more is to come"
 
 
 def test_it_doubles_no_further_than_to_half_of_what_the_product_carries() -> None:
-    assert _next(_loop(100, 0.4), 0.32, _flow(100)).trusted == pytest.approx(125)
+    assert _next(_loop(100, 0.3), 0.24, _flow(100)).trusted == pytest.approx(100 / 0.3 / 2)
+    assert _next(_loop(100, 0.4), 0.32, _flow(100)).trusted == pytest.approx(100 + 27.5)
+
+
+def test_of_a_load_that_rises_the_last_is_believed() -> None:
+    assert _next(_loop(100, 0.1), 0.24, _flow(100)).trusted == pytest.approx(100 / 0.3 / 2)
 
 
 def test_near_the_target_it_grows_by_equal_steps() -> None:

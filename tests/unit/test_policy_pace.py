@@ -99,9 +99,3 @@ def test_a_wave_is_bound_by_pause_and_seats_only(
     paused: bool, asked: int, free: int, expected: tuple[int, str]
 ) -> None:
     assert pace.wave_budget(paused=paused, asked=asked, free=free) == expected
-
-
-def test_the_mail_budget_is_what_goes_within_a_quarter_of_an_hour() -> None:
-    assert pace.mail_budget(100, 0) == 25
-    assert pace.mail_budget(100, 24) == 1
-    assert pace.mail_budget(100, 26) == 0

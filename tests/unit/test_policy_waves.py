@@ -152,17 +152,18 @@ def test_wherever_a_wave_is_halted_each_cohort_had_its_part_of_it(
 
 
 @pytest.mark.parametrize(
-    "shares,most,fillable",
+    "shares,able,wanted,hold",
     [
-        ({1: Share(0, 5), 2: Share(2, 4)}, {1: 5, 2: 2}, True),
-        ({1: Share(0, 5), 2: Share(2, 4)}, {1: 5, 2: 1}, False),
-        ({1: Share(0, 5), 2: Share(2, 4)}, {1: 5}, False),
-        ({1: Share(5, 5), 2: Share(0, 1)}, {2: 1}, True),
-        ({1: Share(5, 5)}, {1: 9}, False),
-        ({}, {1: 9}, False),
+        ({1: Share(0, 5), 2: Share(2, 4)}, {1: 5, 2: 2}, 7, True),
+        ({1: Share(0, 5), 2: Share(2, 4)}, {1: 5, 2: 2}, 8, False),
+        ({1: Share(0, 5), 2: Share(2, 4)}, {1: 5, 2: 1}, 1, False),
+        ({1: Share(0, 5), 2: Share(2, 4)}, {1: 5}, 1, False),
+        ({1: Share(5, 5), 2: Share(0, 1)}, {2: 1}, 1, True),
+        ({1: Share(5, 5)}, {1: 9}, 1, False),
+        ({}, {1: 9}, 1, False),
     ],
 )
-def test_shares_hold_while_all_that_is_left_of_them_can_be_filled(
-    shares: dict[int, Share], most: dict[int, int], fillable: bool
+def test_shares_hold_while_enough_is_left_of_them_and_all_of_it_can_be_filled(
+    shares: dict[int, Share], able: dict[int, int], wanted: int, hold: bool
 ) -> None:
-    assert waves.still_hold(shares, most) is fillable
+    assert waves.still_hold(shares, able, wanted) is hold

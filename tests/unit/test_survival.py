@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import accumulate, pairwise
 
 import pytest
@@ -74,9 +75,22 @@ def test_beyond_what_was_seen_they_go_on_as_of_late_and_anything_more_is_bounded
     not_yet = [1 - share.of for share in seen]
     assert not_yet[2] == pytest.approx(0.81)
     assert not_yet[5] / not_yet[4] == pytest.approx(not_yet[4] / not_yet[3])
-    assert 1 - not_yet[4] / not_yet[3] == pytest.approx(90 / 1710, rel=0.1), "of the last 2 hours"
+    assert not_yet[4] / not_yet[3] == pytest.approx(math.exp(-90 / (900 + 405)))
     assert seen[5].low == seen[2].low
     assert seen[5].of < seen[5].high < 1
+
+
+def test_a_pace_that_fell_goes_on_to_fall() -> None:
+    falling = [Span(did, 0) for did in (4000, 2000, 500, 400, 100, 100, 80, 70)]
+    seen = foreseen([*falling, Span(0, 2750)], 72)
+    not_yet = [1 - share.of for share in seen]
+    first, last = (1 - not_yet[at + 1] / not_yet[at] for at in (9, 70))
+    assert last == pytest.approx(first * 11 / 72, rel=0.02), "as one over time, at the most"
+
+
+def test_of_few_hours_more_may_follow_than_of_many() -> None:
+    few, many = ([Span(10, 0)] * hours + [Span(0, 10_000)] for hours in (2, 24))
+    assert foreseen(few, 72)[-1].high > 2 * foreseen(many, 72)[-1].high
 
 
 def test_of_few_who_havent_come_yet_all_may_still() -> None:

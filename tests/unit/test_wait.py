@@ -12,6 +12,7 @@ from hypothesis import strategies as some
 from waitlist.policy import lately, opening, wait
 from waitlist.policy.calibration import PRIOR
 from waitlist.policy.flow import DAY, HOUR, Contender, Gate
+from waitlist.policy.forecast import courses
 from waitlist.policy.survival import Share
 from waitlist.policy.wait import Range, ShownRange, estimate, shown_range
 
@@ -70,6 +71,12 @@ def test_once_another_line_is_empty_its_share_is_lent() -> None:
 def test_a_line_into_which_people_come_keeps_some_of_its_share() -> None:
     mine, other = Contender(10_000), Contender(0, arriving=900)
     assert _foretold(2_699, Gate(3_600, WIDE), mine, other) == pytest.approx(HOUR, rel=0.02)
+
+
+def test_an_empty_line_into_which_people_come_is_foretold_in_few_steps() -> None:
+    gate = Gate(3_600, WIDE, front=0.3)
+    empty, long = Contender(waiting=0, arriving=60), Contender(waiting=100_000)
+    assert len(courses(gate, [empty, long])[1].times) < 100
 
 
 def test_a_line_that_opens_meanwhile_takes_its_share_from_then_on() -> None:

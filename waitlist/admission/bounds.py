@@ -33,7 +33,7 @@ def of_tick(gate: Gate, *, now: datetime) -> Budget:
     mail = postage.read(now=now)
     bounds = {  # of equal bounds the first is told
         "capacity": gate.capacity - gate.seats_used,
-        "mail": _mailable(mail, now=now),
+        "mail": mailable(mail, now=now),
         "rate": pace.allowed(gate.allowance),
     }
     if health.read().holds_ticks(gate, now=now):
@@ -47,7 +47,7 @@ def _by_bounces(mail: Postage) -> float:
     return 1 / bounces.SLOWED if mail.is_slowed else 1.0
 
 
-def _mailable(mail: Postage, *, now: datetime) -> int:
+def mailable(mail: Postage, *, now: datetime) -> int:
     """How many more invitations can be out within a quarter of an hour."""
     most = mail.within_horizon()
     return most - leasing.invitations_queued(until=now + mailing.HORIZON, most=most)

@@ -57,6 +57,7 @@ LIMITS = {
     "health": "the product's health: see flask gate show",
     "bounces": "too many invitations come back. See why, then: flask gate accept-bounces",
     "mail": "mail that is still to be sent, or is held: see flask gate show",
+    "hours": "whoever waits in an open cohort waits for its hours: see flask cohort list",
     "nobody": "nobody waits in an open cohort",
 }
 
@@ -66,10 +67,11 @@ def show(*, now: datetime) -> GateView:
     gate = db.session.scalars(select(Gate)).one()
     held, taken = _held(), _taken()
     waiting = _waiting_by_cohort()
-    open_ids = {cohort.id for cohort in db.session.scalars(select(Cohort)) if cohort.is_open(now)}
+    opened = [cohort for cohort in db.session.scalars(select(Cohort)) if cohort.is_open(now)]
+    waiting_open = sum(waiting.get(cohort.id, 0) for cohort in opened)
+    waiting_now = sum(waiting.get(one.id, 0) for one in opened if one.is_within_hours(now))
     mail = postage.read(now=now)
     ignored = gate.health_ignored_until
-    waiting_open = sum(people for cohort, people in waiting.items() if cohort in open_ids)
     return GateView(
         capacity=gate.capacity,
         rate=gate.rate,
@@ -81,7 +83,7 @@ def show(*, now: datetime) -> GateView:
         taken=taken,
         waiting=sum(waiting.values()),
         waiting_open=waiting_open,
-        limit=_limit(gate, waiting_open, now=now),
+        limit=_limit(gate, waiting_open, waiting_now, now=now),
         health=health.shown(gate, now=now),
         version=gate.version,
         ticked_at=_iso(gate.ticked_at),
@@ -157,11 +159,11 @@ def _iso(at: datetime | None) -> str | None:
     return at.isoformat() if at else None
 
 
-def _limit(gate: Gate, waiting_open: int, *, now: datetime) -> str:
+def _limit(gate: Gate, waiting_open: int, waiting_now: int, *, now: datetime) -> str:
     budget = bounds.of_tick(gate, now=now)
-    if budget.limit in ("paused", "capacity", "bounces", "health") or waiting_open:
+    if budget.limit in ("paused", "capacity", "bounces", "health") or waiting_now:
         return budget.limit
-    return "nobody"
+    return "hours" if waiting_open else "nobody"
 
 
 def _held() -> int:

@@ -21,7 +21,7 @@ HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 NEARLY_ALL = 0.95  # of those who finish at all
 ENOUGH = 30  # who finished, before an expiry is suggested
-MOST_READ = 50_000  # invitations that are looked at each minute, evenly among all there are
+MOST_READ = 20_000  # invitations that are looked at each minute, evenly among all there are
 AHEAD = 24  # hours to come that are told of
 
 

@@ -5,7 +5,7 @@ The caller holds the gate's lock. Everything here is of the caller's transaction
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
@@ -80,16 +80,20 @@ def _taking(dialect: str) -> tuple[Given, Executable]:
     )
 
 
-def invite(taken: Mapping[int, Sequence[int]], wave_id: int, *, now: datetime) -> None:
-    """Open an invitation for each of these people, by cohort, and owe them the mail of it."""
-    people = [(entry_id, cohort_id) for cohort_id, ids in taken.items() for entry_id in ids]
+def invite(
+    people: Sequence[tuple[int, int]], wave_id: int, *, now: datetime, mails_from: datetime
+) -> None:
+    """Open an invitation for each of these (entry, cohort), and owe them its mail, in this order.
+
+    No mail goes before `mails_from`.
+    """
     rows = [(*who, nonce) for who, nonce in zip(people, new_nonces(len(people)), strict=True)]
     asked, inviting = _inviting(db.engine.dialect.name)
     made = db.session.execute(inviting, {**asked.values(rows), "wave": wave_id, "now": now})
     invitation_of: dict[int, int] = dict(made.all())
     entry_ids = [entry_id for entry_id, _ in people]
     invitations = [invitation_of[entry_id] for entry_id in entry_ids]
-    outbox.stage("invitation", entry_ids, now=now, invitations=invitations)
+    outbox.stage("invitation", entry_ids, now=now, due_at=mails_from, invitations=invitations)
 
 
 @cache

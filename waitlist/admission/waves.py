@@ -1,181 +1,123 @@
-"""Waves: the one way in, whether the clock's tick or an operator asks.
-
-Heads are read from a valid line; then, under the gate's lock, the budget is computed and a
-guarded UPDATE takes those who still wait there. One lock, so order and capacity hold
-whoever admits, and however many do.
-"""
+"""Waves: people who are admitted together, by the clock's tick or because an operator asks."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import BigInteger, Integer, insert, literal, select, update
 
-from waitlist import audit, cohorts, notes, projection, seats
-from waitlist.admission import bounds, taking
-from waitlist.admission.drawing import Drawn, able, draw
-from waitlist.admission.taking import Taken
+from waitlist import audit, cohorts
+from waitlist.admission import bounds, plans, recall, rounds
+from waitlist.admission.drawing import Drawing, draw
+from waitlist.admission.plans import AT_ONCE, When
+from waitlist.admission.rounds import Outcome, Turns
 from waitlist.errors import LineUnavailable, ValueRefused
-from waitlist.extensions import db, reading
-from waitlist.failpoints import failpoint
-from waitlist.models import Cohort, Gate, Wave
-from waitlist.policy import deadlines, pace, sharing
+from waitlist.extensions import db
+from waitlist.models import Gate, Wave, WavePerson
+from waitlist.policy import deadlines, pace
+from waitlist.policy import waves as policy
 from waitlist.policy.pace import Budget
 from waitlist.policy.sharing import Claim
-from waitlist.wake import wake
+from waitlist.rows import given
 
-ROUND = 1_000  # people admitted in one transaction
 MOST_ASKED = 1_000_000
-MOST_IN_VAIN = 3  # rounds in a row that wanted people and found none of them waiting
-
-Decide = Callable[[Gate, int], Budget]
-
-
-@dataclass
-class Outcome:
-    """What a wave did, or would do: how many, of which cohorts, and what limited it."""
-
-    asked: int | None
-    limit: str = ""
-    wave_id: int | None = None
-    by_cohort: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def admitted(self) -> int:
-        """How many people in all."""
-        return self.by_cohort.total()
+LONGEST = timedelta(days=30)
 
 
 def tick(*, now: datetime) -> Outcome:
     """Admit what the pace allows at `now`. Two clocks that tick at once admit no more than one."""
-
-    def decide(gate: Gate, _admitted: int) -> Budget:
-        _accrue(gate, now=now)
-        return bounds.of_tick(gate, now=now)
-
-    return _run(Outcome(asked=None), decide, None, actor="clock", reason="", now=now)
+    outcome = rounds.run(Tick(), Outcome(asked=None), now=now)
+    db.session.commit()
+    return outcome
 
 
 def admit(
-    asked: int, *, cohort: str | None, actor: str, reason: str = "", now: datetime
+    asked: int,
+    *,
+    cohort: str | None,
+    actor: str,
+    reason: str = "",
+    now: datetime,
+    when: When = AT_ONCE,
 ) -> Outcome:
     """A wave by an operator: the next `asked` people of a cohort (open or not), or of all open.
 
-    The rate doesn't bind it; free seats and the pause do.
+    The rate doesn't bind it; free seats and the pause do. What isn't at once the clock does.
     """
-    outcome = Outcome(asked=_checked(asked))
-
-    def decide(gate: Gate, admitted: int) -> Budget:
-        free = gate.capacity - gate.seats_used
-        return pace.wave_budget(paused=gate.paused, asked=asked - admitted, free=free)
-
-    return _run(outcome, decide, cohort, actor=actor, reason=reason, now=now)
+    wave = _ordered(asked, when, actor=actor, reason=reason, now=now)
+    wave.cohort_id = cohorts.find(cohort).id if cohort else None
+    return _begin(wave, [], action="wave.admit", now=now)
 
 
-def rehearse(asked: int, *, cohort: str | None, now: datetime) -> Outcome:
-    """What `admit` would do now. Nobody's state changes; a line that was lost is rebuilt first."""
-    outcome = Outcome(asked=_checked(asked))
-    projection.require_valid()
-    waiting = {id_: line.length() for id_, (_, line) in able(cohort, now=now).items()}
-    with reading():
-        gate = db.session.scalars(select(Gate)).one()
-        budget = pace.wave_budget(
-            paused=gate.paused, asked=asked, free=gate.capacity - gate.seats_used
-        )
-        names = _names()
-        shares = sharing.shares(budget.people, _claims(waiting))
-    outcome.limit = budget.limit
-    outcome.by_cohort.update(
-        {names[key]: people for key, people in shares.people.items() if people}
-    )
-    return outcome
+def invite(
+    entry_ids: Sequence[int],
+    *,
+    actor: str,
+    reason: str,
+    now: datetime,
+    when: When = AT_ONCE,
+) -> Outcome:
+    """A wave of these people, in this order, wherever they stand: they overtake by its reason.
+
+    Seats, the pause and their cohorts' quotas bind it, as any wave by an operator.
+    """
+    if not reason:
+        raise ValueRefused("say why these people go before the others: --reason")
+    wave = _ordered(len(entry_ids), when, actor=actor, reason=reason, now=now)
+    wave.by_list = True
+    return _begin(wave, entry_ids, action="wave.invite", now=now)
 
 
-def _checked(asked: int) -> int:
+def check(asked: int, when: When, *, now: datetime) -> None:
+    """`ValueRefused` for a wave of no sensible size, a time in the past, or too long a while."""
     if not 1 <= asked <= MOST_ASKED:
         raise ValueRefused(f"a wave is of 1 to {MOST_ASKED} people, not {asked}")
-    return asked
+    if when.starts_at is not None and when.starts_at <= now:
+        raise ValueRefused(f"{when.starts_at:%F %H:%M}Z is past: give a time to come, or none")
+    if when.over is not None and not timedelta(0) < when.over <= LONGEST:
+        raise ValueRefused(f"a wave is spread over at most {LONGEST.days} days, not {when.over}")
 
 
-def _run(
-    outcome: Outcome,
-    decide: Decide,
-    cohort: str | None,
-    *,
-    actor: str,
-    reason: str,
-    now: datetime,
-) -> Outcome:
-    """Rounds of one transaction each, until the budget or the people are used up."""
-    run_id = projection.require_valid()
-    in_vain = 0
-    more, done = True, list[int]()
-    while more:
-        before = outcome.admitted
-        read_at = notes.clock()
-        drawn = draw(cohort, ROUND, run_id, now=now)
-        more, taken = _round(outcome, decide, drawn, done, actor=actor, reason=reason, now=now)
-        done = [
-            note
-            for id_, theirs in taken.items()
-            for note in notes.take_out(drawn[id_].line, theirs.gone, read_at=read_at)
-        ]
-        projection.settle(*(id_ for id_, theirs in taken.items() if theirs.in_vain))
-        in_vain = in_vain + 1 if outcome.admitted == before else 0
-        if more and in_vain == MOST_IN_VAIN:
-            raise LineUnavailable("the line isn't what SQL says: see flask line check")
-    notes.forget(done)
-    db.session.commit()
-    if outcome.admitted:
-        wake("mail")
-    return outcome
+class Tick:
+    """The clock's tick, as it asks rounds for people (`rounds.Asking`)."""
 
+    def __init__(self) -> None:
+        self.mails_after = timedelta()
+        self.wave_id: int | None = None
 
-def _round(
-    outcome: Outcome,
-    decide: Decide,
-    drawn: Mapping[int, Drawn],
-    done: Collection[int],
-    *,
-    actor: str,
-    reason: str,
-    now: datetime,
-) -> tuple[bool, dict[int, Taken]]:
-    """One transaction under the gate's lock; whether another may admit more, and who came in.
+    def draw(self, run_id: str, *, now: datetime) -> Drawing:
+        """The front of every open line."""
+        return draw(None, rounds.ROUND, run_id, now=now)
 
-    It also forgets the notes that the last one left and that are `done`.
-    """
-    gate = seats.lock()
-    failpoint("admission.locked")
-    budget = decide(gate, outcome.admitted)
-    waiting = {cohort_id: len(one.heads) for cohort_id, one in drawn.items()}
-    outcome.limit = budget.limit if any(waiting.values()) or not budget.people else "nobody"
-    this_round = min(budget.people, ROUND)
-    claims = _claims(waiting)
-    shares = sharing.shares(this_round, claims)
-    taken = {
-        cohort_id: taking.take(cohort_id, drawn[cohort_id].heads[:people])
-        for cohort_id, people in sorted(shares.people.items())
-        if people
-    }
-    came = {cohort_id: theirs.people for cohort_id, theirs in taken.items()}
-    people = sum(map(len, came.values()))
-    if people:
-        _remember_credit(shares.credit, claims)
-        _invite(outcome, came, actor=actor, reason=reason, now=now)
-        outcome.by_cohort.update({drawn[id_].name: len(ids) for id_, ids in came.items()})
-        if outcome.asked is None:
-            gate.allowance = max(0.0, gate.allowance - people)
-    notes.forget(done)
-    failpoint("admission.before-commit")
-    db.session.commit()
-    failpoint("admission.committed")
-    wanted = sum(shares.people.values())
-    more = people < wanted or (this_round < budget.people and wanted == this_round)
-    return more, taken
+    def budget(self, gate: Gate, *, now: datetime) -> Budget:
+        """What the pace allows."""
+        _accrue(gate, now=now)
+        return bounds.of_tick(gate, now=now)
+
+    def turns(self, most: int, _drawing: Drawing, claims: Mapping[int, Claim]) -> Turns:
+        """By weight."""
+        shares, credit = rounds.decide(most, claims)
+        return Turns(policy.turns(shares, most), credit)
+
+    def enter(self, gate: Gate, came: Counter[int], *, now: datetime) -> int:
+        """Spend the allowance. A tick's wave is begun by its first round."""
+        gate.allowance = max(0.0, gate.allowance - came.total())
+        if self.wave_id is None:
+            wave = Wave(at=now, actor="clock", asked=0, admitted=0)
+            db.session.add(wave)
+            db.session.flush()
+            self.wave_id = wave.id
+        more = Wave.admitted + came.total()
+        db.session.execute(
+            update(Wave)
+            .where(Wave.id == self.wave_id)
+            .values(admitted=more)
+            .execution_options(synchronize_session=False)
+        )
+        return self.wave_id
 
 
 def _accrue(gate: Gate, *, now: datetime) -> None:
@@ -186,58 +128,55 @@ def _accrue(gate: Gate, *, now: datetime) -> None:
         gate.ticked_at = now  # a clock a little behind another changes nothing; a step is taken
 
 
-def _claims(waiting: Mapping[int, int]) -> dict[int, Claim]:
-    found = db.session.scalars(select(Cohort).where(Cohort.id.in_(waiting)).order_by(Cohort.id))
-    return {
-        cohort.id: Claim(
-            weight=cohort.weight,
-            waiting=waiting[cohort.id],
-            credit=cohort.credit,
-            room=None if cohort.quota is None else cohort.quota - cohort.seats_used,
-        )
-        for cohort in found.all()
-    }
-
-
-def _invite(
-    outcome: Outcome, taken: Mapping[int, list[int]], *, actor: str, reason: str, now: datetime
-) -> None:
-    """Invitations, seats and owed mails of one round, in its transaction."""
-    wave_id = _wave(outcome, sum(map(len, taken.values())), actor=actor, reason=reason, now=now)
-    taking.invite(taken, wave_id, now=now)
-    seats.take(Counter({cohort_id: len(ids) for cohort_id, ids in taken.items()}))
-
-
-def _wave(outcome: Outcome, people: int, *, actor: str, reason: str, now: datetime) -> int:
-    """The wave's row: begun by its first round, counted up by the others."""
-    if outcome.wave_id is None:
-        wave = Wave(at=now, actor=actor, reason=reason, asked=outcome.asked or 0, admitted=0)
-        db.session.add(wave)
-        db.session.flush()
-        outcome.wave_id = wave.id
-        if outcome.asked is not None:
-            audit.record(
-                "wave.admit",
-                f"wave:{wave.id}",
-                actor=actor,
-                now=now,
-                after={"asked": outcome.asked},
-                reason=reason,
-            )
-    db.session.execute(
-        update(Wave)
-        .where(Wave.id == outcome.wave_id)
-        .values(admitted=Wave.admitted + people)
-        .execution_options(synchronize_session=False)
+def _ordered(asked: int, when: When, *, actor: str, reason: str, now: datetime) -> Wave:
+    check(asked, when, now=now)
+    at_once, over = when.is_at_once, when.over or timedelta()
+    return Wave(
+        at=now,
+        actor=actor,
+        reason=reason[:200],
+        asked=asked,
+        admitted=0,
+        state="planned" if when.starts_at else "running",
+        starts_at=now + plans.LEFT_ALONE if at_once else when.starts_at or now,
+        over_seconds=None if at_once else int(over.total_seconds()),
     )
-    return outcome.wave_id
 
 
-def _remember_credit(credit: Mapping[int, float], claims: Mapping[int, Claim]) -> None:
-    for cohort_id, value in sorted(credit.items()):
-        if value != claims[cohort_id].credit:
-            db.session.execute(update(Cohort).where(Cohort.id == cohort_id).values(credit=value))
+def _begin(wave: Wave, named: Sequence[int], *, action: str, now: datetime) -> Outcome:
+    """Keep the wave's row; and where nothing is planned, admit whom it can at once."""
+    db.session.add(wave)
+    db.session.flush()
+    if named:
+        _name(wave.id, named)
+    subject, after = f"wave:{wave.id}", plans.order_of(wave)
+    audit.record(action, subject, actor=wave.actor, now=now, after=after, reason=wave.reason)
+    db.session.commit()
+    if not plans.is_at_once(wave):
+        return Outcome(asked=wave.asked, wave_id=wave.id, limit="plan", more=False)
+    with _halted_if_it_breaks(wave.id, actor=wave.actor, now=now):
+        return plans.carry_on(wave.id, now=now)
 
 
-def _names() -> dict[int, str]:
-    return {cohort.id: cohort.name for cohort in cohorts.every()}
+def _name(wave_id: int, entry_ids: Sequence[int]) -> None:
+    named = given(enumerate(entry_ids), nth=Integer(), entry_id=BigInteger())
+    rows = select(literal(wave_id, BigInteger()), named.c.nth, named.c.entry_id)
+    db.session.execute(insert(WavePerson).from_select(["wave_id", "nth", "entry_id"], rows))
+
+
+@contextmanager
+def _halted_if_it_breaks(wave_id: int, *, actor: str, now: datetime) -> Iterator[None]:
+    """Who is told that it failed, or stopped it, isn't to find that the clock went on with it."""
+    whole = False
+    try:
+        yield
+        whole = True
+    except LineUnavailable as error:
+        raise LineUnavailable(
+            f"{error}. Wave {wave_id} is halted; whom it admitted before: flask wave show {wave_id}"
+        ) from error
+    finally:
+        if not whole:
+            db.session.rollback()
+            with suppress(ValueRefused):  # it was over already
+                recall.halt(wave_id, actor=actor, reason="its command broke off", now=now)

@@ -10,7 +10,7 @@ import click
 from waitlist.admission import gate
 from waitlist.admission import history as past
 from waitlist.admission.settings import Wanted
-from waitlist.cli import gateview, terminal
+from waitlist.cli import gateview, terminal, times
 from waitlist.errors import ValueRefused
 from waitlist.extensions import reading
 
@@ -68,20 +68,20 @@ def set_(
 
 
 @group.command()
-@click.option("--at", help="Only tell what was set at this time, such as 2027-02-21T15:00Z.")
+@click.option("--at", "moment", help=f"Only tell what was set at this time, {times.FORM}.")
 @terminal.as_json
 @terminal.refusing
-def history(at: str | None, as_json: bool) -> None:
+def history(moment: str | None, as_json: bool) -> None:
     """Show every change, the newest first; or the settings of any past moment."""
     with reading():
-        if at is not None:
-            _show_settings(past.settings_at(moment(at)), as_json)
+        if moment is not None:
+            _show_settings(past.settings_at(times.read(moment)), as_json)
             return
         changes = past.changes()
     if as_json:
         terminal.show_json([change.as_json() for change in changes])
         return
-    rows = [(c.version, f"{c.at:%Y-%m-%d %H:%M:%S}Z", c.actor, _said(c), c.reason) for c in changes]
+    rows = [(c.version, times.shown(c.at), c.actor, _said(c), c.reason) for c in changes]
     terminal.show_table(("version", "at", "who", "what", "why"), rows)
 
 
@@ -137,15 +137,6 @@ def _said(change: past.GateChange) -> str:
     return ", ".join(
         f"{name} {change.before.get(name)} → {value}" for name, value in change.after.items()
     )
-
-
-def moment(words: str) -> datetime:
-    """The time that these words name, of UTC unless they say else; `ValueRefused` for others."""
-    try:
-        at = datetime.fromisoformat(words)
-    except ValueError as error:
-        raise ValueRefused(f"a time is such as 2027-02-21T15:00Z, not {words!r}") from error
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def change(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from waitlist.admission.gate import LIMITS, GateView
 from waitlist.admission.mails import BouncesView, MailView
-from waitlist.cli import health
+from waitlist.cli import health, times
 from waitlist.estimates import Coverage
 
 Row = tuple[str, object]
@@ -30,7 +31,7 @@ def rows(view: GateView) -> list[Row]:
         ("product's health", _health(view)),
         *health.rows(view.health),
         *_estimates(view.estimates),
-        ("last tick", view.ticked_at),
+        ("last tick", _at(view.ticked_at)),
         ("version", view.version),
     ]
 
@@ -72,7 +73,7 @@ def _rate(view: GateView) -> str:
 
 def _mail(mail: MailView) -> str:
     day = "" if mail.most_today is None else f" of {mail.most_today:,}"
-    waits = f"; none before {mail.waits_until}" if mail.waits_until else ""
+    waits = f"; none before {_at(mail.waits_until)}" if mail.waits_until else ""
     return (
         f"{mail.sent_today:,}{day} today, at most {mail.a_minute:,} a minute; "
         f"{mail.left_now:,} may go now{waits}"
@@ -88,4 +89,8 @@ def _bounces(bounces: BouncesView) -> str:
 
 def _health(view: GateView) -> str:
     until = view.health_ignored_until
-    return f"ignored until {until}" if until else "heeded"
+    return f"ignored until {_at(until)}" if until else "heeded"
+
+
+def _at(moment: str | None) -> str | None:
+    return times.shown(datetime.fromisoformat(moment)) if moment else None

@@ -41,7 +41,10 @@ def report(
     if as_json:
         terminal.show_json({"forgotten": True} if forget else what._asdict())
     elif forget:
-        click.echo("Forgotten. Until it says something again the gate goes by its rate alone.")
+        of = settings()
+        holds = of.health_url or of.health_token
+        does = "holds" if holds else "goes by its rate alone"
+        click.echo(f"Forgotten. Until it says something again the gate {does}.")
     else:
         seconds = settings().health_stale.total_seconds()
         click.echo(

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import click
 
-from waitlist.cli import terminal
+from waitlist.cli import terminal, times
 from waitlist.extensions import reading
 from waitlist.signup import people
 
@@ -31,7 +31,7 @@ def show(address: str, as_json: bool) -> None:
         return
     terminal.show_table(("person", summary["id"]), list(summary.items())[1:])
     click.echo()
-    terminal.show_table(("at (UTC)", "what"), [(f"{one.at:%F %T}", one.what) for one in timeline])
+    terminal.show_table(("at", "what"), [(times.shown(one.at), one.what) for one in timeline])
 
 
 @group.command()

@@ -9,8 +9,8 @@ import click
 
 from waitlist.admission import settings
 from waitlist.admission.settings import Wanted
-from waitlist.cli import terminal
-from waitlist.cli.gate import change, if_version, moment
+from waitlist.cli import terminal, times
+from waitlist.cli.gate import change, if_version
 from waitlist.config import LOCALES
 from waitlist.errors import ValueRefused
 
@@ -89,7 +89,7 @@ def notice(
 
 @click.command("ignore-health")
 @click.option("--for", "duration", help="For so long, such as 30m or 2h; 24h at most.")
-@click.option("--until", help="Until this time, such as 2027-02-21T15:00Z.")
+@click.option("--until", help=f"Until this time, {times.FORM}.")
 @click.option("--stop", is_flag=True, help="Heed it again from now on.")
 @if_version
 @terminal.with_reason
@@ -107,7 +107,7 @@ def ignore_health(
     if [duration is not None, until is not None, stop].count(True) != 1:
         raise click.UsageError("say one of --for, --until, --stop")
     now = datetime.now(UTC)
-    end = now if stop else now + _duration(duration) if duration else moment(until or "")
+    end = now if stop else now + _duration(duration) if duration else times.read(until or "")
     if not stop and end <= now:
         raise ValueRefused("that is past: to heed the product's health again, say --stop")
     change(Wanted(ignore_health_until=end), reason, as_json, version, now=now)

@@ -49,6 +49,7 @@ class Wave(db.Model):  # type: ignore[name-defined, misc]
     over_seconds: Mapped[int | None]
     mails_from: Mapped[datetime | None] = mapped_column(Moment)
     by_list: Mapped[bool] = mapped_column(default=False)
+    shares: Mapped[dict[str, list[int]]] = mapped_column(JSON, default=dict)  # taken, and of all
     note: Mapped[str] = mapped_column(String(200), default="")  # why it does less than asked
     __table_args__ = (
         Index(

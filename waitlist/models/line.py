@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from waitlist.extensions import db
 from waitlist.models.base import NEVER_REUSED, Id, Moment, new_nonce
+from waitlist.policy.hours import is_within
 
 
 class Cohort(db.Model):  # type: ignore[name-defined, misc]
@@ -28,8 +29,12 @@ class Cohort(db.Model):  # type: ignore[name-defined, misc]
     hours: Mapped[str | None] = mapped_column(String(11))  # such as 09:00-21:00, in that zone
 
     def is_open(self, now: datetime) -> bool:
-        """Whether the ticks admit people of this cohort at `now`."""
+        """Whether its opening date has come."""
         return self.opens_at is not None and self.opens_at <= now
+
+    def is_within_hours(self, now: datetime) -> bool:
+        """Whether it is one of its hours; ticks admit nobody of it outside them."""
+        return is_within(self.hours, self.timezone, now)
 
 
 class CohortRule(db.Model):  # type: ignore[name-defined, misc]

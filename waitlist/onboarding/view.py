@@ -13,7 +13,10 @@ from waitlist.tokens import Purpose
 
 @dataclass(frozen=True)
 class InvitationView:
-    """An invitation as its page shows it; `opened` signs the moment of showing."""
+    """An invitation as its page shows it; `opened` signs the moment of showing.
+
+    `waits` says whether its owner stands in line again, and can be invited anew.
+    """
 
     state: str
     address: str
@@ -21,18 +24,21 @@ class InvitationView:
     expires_at: datetime | None
     opened: str
     can_renew: bool
+    waits: bool
     place_token: str
 
 
 def look(token: str, *, now: datetime) -> InvitationView:
     """The invitation that a link names; `LinkInvalid` if it names none."""
     invitation = links.invitation_of(token)
+    entry = invitation.entry
     return InvitationView(
         state=state_of(invitation, opened_at=None, now=now),
-        address=invitation.entry.address,
-        locale=invitation.entry.locale,
+        address=entry.address,
+        locale=entry.locale,
         expires_at=invitation.expires_at,
         opened=tokens.opened(settings().secret_keys, invitation.id),
         can_renew=may_renew(invitation, now=now),
-        place_token=links.entry_token(Purpose.PLACE, invitation.entry),
+        waits=entry.state == "waiting" and entry.suppressed_at is None,
+        place_token=links.entry_token(Purpose.PLACE, entry),
     )

@@ -135,7 +135,8 @@ class Flow:
         """How many people a second a cohort can use at most, from now on."""
         one = self._all[n]
         by_quota = math.inf if self._room[n] >= 1 else self._coming_back() * one.part
-        return min(by_quota, math.inf if self._waiting[n] > FEW else one.arriving / HOUR)
+        as_they_come = one.arriving / HOUR / (1 - self._gate.front)
+        return min(by_quota, math.inf if self._waiting[n] > FEW else as_they_come)
 
     def _opened(self) -> list[int]:
         return [n for n, one in enumerate(self._all) if _holds(one.spans, self._at)]

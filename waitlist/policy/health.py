@@ -144,19 +144,25 @@ def is_full(loop: Loop, flow: Flow) -> bool:
 def _trusted(loop: Loop, strained: float, flow: Flow) -> float:
     """How many completions an hour the product is trusted with from now on."""
     now = loop.trusted
-    carries = flow.arrivals / max(loop.strain, LEAST)  # when it carries what it should, as measured
+    seen = max(loop.strain, strained)
+    carries = flow.arrivals / max(seen, LEAST)  # an hour, when it is at its target; as measured
     if loop.strain > 1:
         return min(DECREASED * now, max(now / 2, DECREASED * carries))
     if loop.slow_start and loop.strain >= SEEN_WELL and carries < now:
         return carries
-    if max(strained, loop.strain) >= LOW or not _came(now, flow):
+    if seen >= LOW or not _came(now, flow):
         return now
-    if loop.strain < SLOW_START and (loop.slow_start or strained):
-        return max(now, min(2 * now, SLOW_START * carries))
-    return max(now, min(now + STEP * flow.careful, 2 * now, INCREASED * carries))
+    further = min(now + STEP * flow.careful, 2 * now, INCREASED * carries)
+    if loop.slow_start or strained:
+        further = max(further, min(2 * now, SLOW_START * carries))
+    return max(now, further)
 
 
 def _came(trusted: float, flow: Flow) -> bool:
-    """Whether what is trusted was used of late, as far as can be told of so many."""
-    likely = trusted * flow.share.of / flow.share.high
-    return flow.arrivals + 2 * math.sqrt(flow.arrivals) >= USED * likely
+    """Whether what is trusted is used, and those who are invited will hardly bring more.
+
+    As far as can be told of so many.
+    """
+    surely = trusted * flow.share.low / flow.share.high
+    came = flow.arrivals + 2 * math.sqrt(flow.arrivals)
+    return came >= USED * max(surely, flow.busiest)

@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import NamedTuple
 
 ALLOWANCE_CAP = timedelta(seconds=5)
-MAIL_HORIZON = timedelta(minutes=15)
 
 
 def accrue(allowance: float, rate: float, elapsed: timedelta) -> float:
@@ -22,11 +21,6 @@ def accrue(allowance: float, rate: float, elapsed: timedelta) -> float:
     counted = min(max(elapsed, timedelta()), ALLOWANCE_CAP)
     cap = max(1.0, rate * ALLOWANCE_CAP.total_seconds() / 3600)
     return min(allowance + rate * counted.total_seconds() / 3600, cap)
-
-
-def mail_budget(per_hour: int, queued: int) -> int:
-    """How many more mails can go out within 15 minutes."""
-    return max(0, int(per_hour * MAIL_HORIZON / timedelta(hours=1)) - queued)
 
 
 class Budget(NamedTuple):

@@ -8,7 +8,7 @@ so that a budget of a single seat is shared rightly too, over time. Knows no Fla
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -46,13 +46,15 @@ def shares(budget: int, claims: Mapping[int, Claim]) -> Shares:
     for name in sharing:
         people[name], remainder = divmod(left * claims[name].weight, total)
         credit[name] += remainder / total
-    for _ in range(left - sum(people[name] for name in sharing)):  # fewer than share
+    for _ in range(left - sum(people[name] for name in sharing)):  # fewer than there are cohorts
         able = [name for name in sharing if people[name] < claims[name].most]
         neediest = max(able, key=lambda name: credit[name])
         people[neediest] += 1
         credit[neediest] -= 1
-    hungry = [name for name in claims if people[name] < claims[name].most]
-    return Shares(people, _unsaved(credit, hungry))
+    for name, claim in claims.items():
+        if people[name] == claim.most:  # who is full saves nothing up, but owes what they owe
+            credit[name] = min(credit[name], 0.0)
+    return Shares(people, credit)
 
 
 def _lend(budget: int, claims: Mapping[int, Claim]) -> tuple[dict[int, int], list[int], int]:
@@ -71,13 +73,3 @@ def _lend(budget: int, claims: Mapping[int, Claim]) -> tuple[dict[int, int], lis
         people[sharing.pop()] = claim.most
         budget, total = budget - claim.most, total - claim.weight
     return people, [], 0
-
-
-def _unsaved(credit: Mapping[int, float], hungry: Collection[int]) -> dict[int, float]:
-    """The credits, where nobody saves up who is full: theirs goes to the others in equal parts.
-
-    What they had too much they still owe. So no credit grows without bound.
-    """
-    kept = {name: one if name in hungry else min(one, 0.0) for name, one in credit.items()}
-    saved = sum(credit.values()) - sum(kept.values())
-    return kept | {name: kept[name] + saved / len(hungry) for name in hungry}

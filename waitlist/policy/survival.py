@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 TWO_SIDED = 0.025  # of the 5% outside the bounds, on either side
 NORMAL = 1.959964  # standard deviations around the mean that hold 95%
-FASTER = 2.0  # than of late: people may yet come at most
+FASTER = 2.0  # than of late: people may yet come at most; and more by far
+NEW = 12.0  # spans: in fewer than half of it the pace may not have shown itself
 FOLLOWED = 30  # people must have been seen for so long, or a tenth of those who may have been
 
 
@@ -67,21 +68,20 @@ def still_to_come(by_now: Share, in_the_end: Share) -> float:
 def foreseen(spans: Sequence[Span], last: int) -> list[Share]:
     """The share by the end of each of `last` spans, also of those that nobody was followed to.
 
-    Beyond what was seen of enough people they go on to come as of late (a constant hazard);
-    by the lower bound nobody does any more, by the upper one they come `FASTER`.
+    Beyond what was seen of enough people the pace goes on as of late, or falls by that power of
+    time by which it fell. By the lower bound nobody does it any more; by the upper one faster.
     """
     known = shares(spans)[: followed(spans, last)]
     if not known:
         return [NOTHING_KNOWN] * last
-    end, (pace, at_most) = known[-1], _pace(spans, len(known))
-    return known + [
-        Share(
-            1 - (1 - end.of) * math.exp(-pace * more),
-            end.low,
-            1 - (1 - end.high) * math.exp(-at_most * more),
-        )
-        for more in range(1, last - len(known) + 1)
-    ]
+    end, pace, so_long = known[-1], _pace(spans, len(known)), 0.0
+    faster, found = max(FASTER, NEW / len(known)), list(known)
+    for span in range(len(known) + 1, last + 1):
+        so_long += (span / pace.at) ** pace.power
+        of = 1 - (1 - end.of) * math.exp(-pace.of * so_long)
+        high = 1 - (1 - end.high) * math.exp(-faster * pace.high * so_long)
+        found.append(Share(of, end.low, high))
+    return found
 
 
 def followed(spans: Sequence[Span], last: int) -> int:
@@ -119,19 +119,37 @@ def coming(open_by_age: Mapping[int, float], by_then: Sequence[float], spans: in
     return [Coming(*span) for span in zip(did, expired, strict=True)]
 
 
-def _pace(spans: Sequence[Span], until: int) -> tuple[float, float]:
-    """Of those who haven't yet the share who do it in a span, by the later half; and at most.
+class _Pace(NamedTuple):
+    """Of those who haven't yet, the share who do it in a span: around a time, and how it falls."""
 
-    The bound is that of a Poisson count.
-    """
+    of: float
+    high: float
+    at: float
+    power: float = 0.0
+
+
+def _pace(spans: Sequence[Span], until: int) -> _Pace:
+    """The pace in the later half of these spans; falling, where surely slower than before."""
     at_risk = sum(span.did + span.left for span in spans)
-    did = waited = 0
-    for nth, span in enumerate(spans[:until]):
-        if nth >= until // 2:
-            did, waited = did + span.did, waited + at_risk
+    waited = list[float]()
+    for span in spans[:until]:
+        waited.append(at_risk - span.left / 2)  # as in a life table: some left early in it
         at_risk -= span.did + span.left
-    most = did + NORMAL * math.sqrt(did) - math.log(TWO_SIDED)
-    return did / max(waited, 1), FASTER * most / max(waited, 1)
+    quarter, half = until // 4, until // 2
+    late = sum(span.did for span in spans[half:until])
+    early = sum(span.did for span in spans[quarter:half])
+    exposed = max(1, sum(waited[half:]))
+    found = _Pace(late / exposed, _most(late) / exposed, (half + until) / 2)
+    before = (early - NORMAL * math.sqrt(early)) / max(1, sum(waited[quarter:half]))
+    if before <= found.high:
+        return found
+    fell = math.log(found.high / before) / math.log(2)  # from around 3/8 of the time to 3/4 of it
+    return found._replace(power=max(-1.0, fell))
+
+
+def _most(count: int) -> float:
+    """The upper bound of what a Poisson count is a sample of."""
+    return count + NORMAL * math.sqrt(count) - math.log(TWO_SIDED)
 
 
 def _share(not_yet: float, variance: float, people: int) -> Share:

@@ -63,15 +63,14 @@ def turns(shares: Mapping[int, Share], most: int) -> list[int]:
     return [name for _, name in islice(in_order, most)]
 
 
-def still_hold(shares: Mapping[int, Share], most: Mapping[int, int]) -> bool:
-    """Whether something is left of these shares, and the cohorts have enough to fill it all.
+def still_hold(shares: Mapping[int, Share], able: Mapping[int, int], wanted: int) -> bool:
+    """Whether these shares have so many left, and each cohort is able to fill what is its own.
 
-    Else they are decided anew: `most` is what each could use.
+    Else they are decided anew, for the whole rest of the wave.
     """
     left = {name: share.of - share.taken for name, share in shares.items()}
-    return any(left.values()) and all(
-        people <= most.get(name, 0) for name, people in left.items() if people
-    )
+    filled = all(people <= able.get(name, 0) for name, people in left.items() if people)
+    return filled and wanted <= sum(left.values())
 
 
 def named_turns(cohorts: Sequence[int], room: Mapping[int, int | None], budget: int) -> list[int]:

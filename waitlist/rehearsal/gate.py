@@ -116,6 +116,8 @@ class Controls:
 
     def _share(self, budget: Budget, waiting: Mapping[int, int]) -> dict[int, int]:
         self.limit = budget.limit if any(waiting.values()) or not budget.people else "nobody"
+        if self.limit == "rate" and self.rate_in_force < self.rate:
+            self.limit = "slowed"
         if not budget.people:
             return {}
         claims = {key: self.cohorts[key].claim(people) for key, people in waiting.items()}

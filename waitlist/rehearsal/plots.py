@@ -27,7 +27,9 @@ BAND = {
     "paused": "#8c8c8c",
     "health": "#e58fa8",
     "bounces": "#e0cf6a",
+    "slowed": "#f3c6d1",
 }
+WORDS = {"nobody": "nobody waits", "slowed": "by a rate that is slowed"}
 POINTS = 600  # of a curve, at most
 CROWDED = 15  # times as many join as are let in: only a logarithm shows both
 BENEATH = (-0.05, 0.04)  # the axis: where a band begins, and its height
@@ -183,7 +185,7 @@ def _refusals(axes: Axes, played: Played) -> None:
             BENEATH,
             transform=axes.get_xaxis_transform(),
             color=BAND[LIMITS[code]],
-            label=f"by {LIMITS[code]}" if LIMITS[code] != "nobody" else "nobody waits",
+            label=WORDS.get(LIMITS[code], f"by {LIMITS[code]}"),
             clip_on=False,
         )
     axes.tick_params(axis="x", pad=12)

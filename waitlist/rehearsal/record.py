@@ -29,7 +29,7 @@ STANDING = (
 )
 # By steps.
 GATE = ("capacity", "rate", "factor", "load", "p95_ms", "mails", "mails_owed", "limit")
-LIMITS = ("nobody", "rate", "capacity", "mail", "paused", "health", "bounces")
+LIMITS = ("nobody", "rate", "capacity", "mail", "paused", "health", "bounces", "slowed")
 SERIES = (*FLOWS, *STANDING, *GATE, "wait")
 
 

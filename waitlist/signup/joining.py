@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 from typing import NamedTuple
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Dialect,
     Insert,
     Text,
     bindparam,
     case,
+    cast,
+    func,
     literal,
     or_,
     select,
@@ -29,9 +33,10 @@ from waitlist.failpoints import failpoint
 from waitlist.models import Cohort, Entry, Message, PlaceChange
 from waitlist.models.base import new_nonces
 from waitlist.policy import deadlines, identity
+from waitlist.policy.rules import NOTHING, Told
 from waitlist.prepared import Prepared
 from waitlist.rows import Given
-from waitlist.signup import strangers
+from waitlist.signup import choosing, strangers
 from waitlist.tokens import Purpose
 from waitlist.wake import wake
 
@@ -40,11 +45,20 @@ KINDS = ("confirm", "standing", "renewal", "come_back")  # of mail that joining 
 
 
 class Joining(NamedTuple):
-    """Somebody who wants to join: as typed, the language, and the network they call from."""
+    """Somebody who wants to join: as typed, the language, the network, what else is told."""
 
     address: str
     locale: str
     network: str | None = None
+    told: Told = NOTHING
+
+
+class _Rest(NamedTuple):
+    """What a newcomer's row says beside the address; without a cohort they join the default."""
+
+    locale: str
+    cohort_id: int | None
+    attributes: str  # JSON
 
 
 class _Able(NamedTuple):
@@ -52,7 +66,7 @@ class _Able(NamedTuple):
 
     at: int
     address: identity.Address
-    locale: str
+    rest: _Rest
 
 
 def join(joinings: Sequence[Joining], *, now: datetime) -> list[Exception | None]:
@@ -80,11 +94,18 @@ def _examine(
         try:
             if times[at] > most:
                 raise TooMany("this network joins too often")
-            able.append(_Able(at, identity.canonical_address(joining.address), joining.locale))
+            able.append(_Able(at, identity.canonical_address(joining.address), _rest(joining)))
             refusals.append(None)
         except (AddressInvalid, TooMany) as refusal:
             refusals.append(refusal)
     return able, refusals
+
+
+def _rest(joining: Joining) -> _Rest:
+    if joining.told == NOTHING:
+        return _Rest(joining.locale, None, "{}")
+    attributes = json.dumps(joining.told.attributes())
+    return _Rest(joining.locale, choosing.cohort_of(joining.told), attributes)
 
 
 def _commit(able: Sequence[_Able], *, now: datetime) -> list[Exception | None]:
@@ -112,7 +133,7 @@ def _take_in(able: Sequence[_Able], *, now: datetime) -> None:
     seek(connection)
     statements = _statements(connection.dialect)
     rows = statements.new.values(
-        (*one.address, one.locale, arrival, next(nonces), next(nonces)) for one, arrival in new
+        (*one.address, *one.rest, arrival, next(nonces), next(nonces)) for one, arrival in new
     )
     statements.enter.execute(connection, **rows, now=now)
     statements.owe.execute(connection, **rows, **strangers.moments(now))
@@ -131,8 +152,16 @@ class _Statements(NamedTuple):
 
 @cache
 def _statements(dialect: Dialect) -> _Statements:
-    texts = dict.fromkeys(("address", "key", "mail_to", "locale"), Text())
-    new = Given(dialect.name, "new", **texts, arrival=BigInteger(), nonce=Text(), mail_nonce=Text())
+    new = Given(
+        dialect.name,
+        "new",
+        **dict.fromkeys(("address", "key", "mail_to", "locale"), Text()),
+        cohort_id=BigInteger(),
+        attributes=Text(),
+        arrival=BigInteger(),
+        nonce=Text(),
+        mail_nonce=Text(),
+    )
     by_state = case(
         (or_(Entry.state == "pending", Entry.state == "unconfirmed"), "confirm"),
         (Entry.state == "lapsed", "renewal"),
@@ -141,20 +170,22 @@ def _statements(dialect: Dialect) -> _Statements:
     )
     whom = Entry.address_key == new.c.key
     owe = strangers.owing(by_state, whom, like=KINDS, nonce=new.c.mail_nonce)
-    return _Statements(new, Prepared(_entering(new), dialect), Prepared(owe, dialect))
+    return _Statements(new, Prepared(_entering(new, dialect), dialect), Prepared(owe, dialect))
 
 
-def _entering(new: Given) -> Insert:
+def _entering(new: Given, dialect: Dialect) -> Insert:
     """An INSERT of those who aren't known yet."""
+    default = select(Cohort.id).where(Cohort.name == DEFAULT_COHORT).scalar_subquery()
+    attributes = new.c.attributes  # SQLite keeps JSON as text
     values = {
         "state": literal("pending"),
-        "cohort_id": select(Cohort.id).where(Cohort.name == DEFAULT_COHORT).scalar_subquery(),
+        "cohort_id": func.coalesce(new.c.cohort_id, default),
         "address": new.c.address,
         "address_key": new.c.key,
         "mail_to": new.c.mail_to,
         "name": literal(""),
         "locale": new.c.locale,
-        "attributes": literal({}, Entry.attributes.type),
+        "attributes": attributes if dialect.name == "sqlite" else cast(attributes, JSON),
         "nonce": new.c.nonce,
         "arrival": new.c.arrival,
         "rank": new.c.arrival,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from werkzeug.http import parse_accept_header
 
 from waitlist.config import LOCALES, Settings
+from waitlist.extensions import settings as our_settings
 from waitlist.policy import identity
 from waitlist.web import security
 
@@ -33,6 +34,7 @@ class Asked(NamedTuple):
     wants_json: bool
     fields: Mapping[str, Any]
     etags: str = ""
+    country: str = ""  # as a proxy says that can be trusted
 
 
 def this() -> Asked:
@@ -43,6 +45,7 @@ def this() -> Asked:
         wants_json=wants_json(),
         fields={} if request.method == "GET" else fields(),
         etags=request.headers.get("If-None-Match", ""),
+        country=_country(our_settings(), request.headers.get),
     )
 
 
@@ -62,6 +65,7 @@ def plainly(scope: Mapping[str, Any], body: bytes, settings: Settings) -> Asked 
         wants_json=_wants_json(headers.get(b"accept", ""), kind == JSON[0]),
         fields=sent,
         etags=headers.get(b"if-none-match", ""),
+        country=_country(settings, lambda name: headers.get(name.lower().encode())),
     )
 
 
@@ -76,6 +80,11 @@ def _client(scope: Mapping[str, Any], forwarded: str | None, hops: int) -> str |
         return forwarded.split(",")[-hops].strip()
     peer = scope.get("client")
     return str(peer[0]) if peer else None
+
+
+def _country(settings: Settings, header: Callable[[str], str | None]) -> str:
+    """The client's country, as a proxy tells it that can be trusted."""
+    return (settings.country_header and header(settings.country_header)) or ""
 
 
 def now() -> datetime:

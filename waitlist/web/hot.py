@@ -18,7 +18,8 @@ from flask_babel import gettext
 
 from waitlist import switches
 from waitlist.errors import JoiningClosed
-from waitlist.policy import identity
+from waitlist.policy import identity, rules
+from waitlist.policy.rules import Told
 from waitlist.signup import joining, place
 from waitlist.signup.joining import Joining
 from waitlist.signup.place import ShownPlace
@@ -63,7 +64,15 @@ def _joining(asked: Asked) -> Joining:
         address if isinstance(address, str) else "",
         _locale(asked.fields) or asked.language,
         identity.network(asked.client),
+        _told(asked),
     )
+
+
+def _told(asked: Asked) -> Told:
+    """What is told of whoever asks. What a proxy says of their country, they can't choose."""
+    told = rules.told(asked.fields)
+    country = rules.country(asked.country) if asked.country else None
+    return told._replace(country=country) if country else told
 
 
 def _joined(asked: Asked) -> Said:

@@ -122,7 +122,11 @@ def _form(
 
 def _closed(token: str, shown: InvitationView, state: str) -> ResponseReturnValue:
     page = render_template(
-        f"invite/{state}.html", token=token, can_renew=shown.can_renew, place_url=_place_url(shown)
+        f"invite/{state}.html",
+        token=token,
+        can_renew=shown.can_renew,
+        waits=shown.waits,
+        place_url=_place_url(shown),
     )
     return page, 410
 

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flask import Blueprint, Response, jsonify, make_response, redirect, render_template, url_for
+from flask import (
+    Blueprint,
+    Response,
+    jsonify,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 
 from waitlist import links, switches
 from waitlist.errors import AddressInvalid, FieldsInvalid, LinkOver
 from waitlist.models import Entry
-from waitlist.policy import deadlines
+from waitlist.policy import deadlines, rules
+from waitlist.policy.rules import Told
 from waitlist.signup import joining, leaving, place
 from waitlist.tokens import Purpose
 from waitlist.web import asked, errors, hot, words
@@ -23,7 +33,7 @@ bp = Blueprint("public", __name__)
 @bp.get("/")
 def home() -> ResponseReturnValue:
     """The join page: the same for everybody, without a cookie."""
-    response = make_response(_join_page({}, {}))
+    response = make_response(_join_page({}, {}, rules.told(request.args)))
     response.headers["Cache-Control"] = "public, max-age=30"
     response.headers["Vary"] = "Accept-Language"
     return response
@@ -41,7 +51,8 @@ def join() -> ResponseReturnValue:
     if this.wants_json:
         problem = errors.PROBLEMS[AddressInvalid]
         return errors.answer(problem, errors=words.field_errors(reasons))
-    return _join_page({"address": address or ""}, words.sentences(reasons)), 422
+    form, told = {"address": address or ""}, rules.told(this.fields)
+    return _join_page(form, words.sentences(reasons), told), 422
 
 
 @bp.get("/confirm/<token>")
@@ -140,11 +151,17 @@ def _to_place(entry: Entry) -> ResponseReturnValue:
     return jsonify(place=where) if asked.wants_json() else redirect(where, 303)
 
 
-def _join_page(form: Mapping[str, str], errors: Mapping[str, str]) -> str:
+def _join_page(form: Mapping[str, str], errors: Mapping[str, str], told: Told) -> str:
+    """The page, which hands on what its own address told: a link can name an invite code."""
     if switches.current().joining_is_closed:
         return render_template("public/closed.html")
-    waiting = place.public_figures()["waiting"]
-    return render_template("public/join.html", form=form, errors=errors, waiting=waiting)
+    return render_template(
+        "public/join.html",
+        form=form,
+        errors=errors,
+        waiting=place.public_figures()["waiting"],
+        handed_on=told.attributes(),
+    )
 
 
 def _act_page(token: str, errors: Mapping[str, str]) -> str:

@@ -39,6 +39,7 @@ REPLACEABLE = (  # given in the environment, these are noted for the commands ru
     "MAIL_BOUNCES_STOP",
     "CONFIRM_WITHIN",
     "INVITE_WITHIN",
+    "WAVE_UNDO",
     "PROXY_HOPS",
     "JOINS_A_MINUTE",
     "WEB_THREADS",

@@ -74,7 +74,8 @@ class Invitation(dict[str, str]):
 def play(plan: Plan, folder: Path, port: int, tell: Callable[[str, Report], None]) -> Report:
     """Play the whole launch in the instance `folder`; `tell` hears each step and the state."""
     report, began = Report(), time.monotonic()
-    environ = {**os.environ, "INSTANCE": str(folder), "PORT": str(port)}
+    # nobody here takes a wave back, so nobody waits a minute for its mails
+    environ = {**os.environ, "INSTANCE": str(folder), "PORT": str(port), "WAVE_UNDO": "0"}
     with service(environ, port):
         stage = Stage(plan, folder, port, environ, report, tell)
         stage.prepare()

@@ -30,6 +30,7 @@ ADDED = {
         sa.Column("over_seconds", sa.Integer(), nullable=True),
         sa.Column("mails_from", MOMENT, nullable=True),
         sa.Column("by_list", sa.Boolean(), nullable=False, server_default=sa.false()),
+        sa.Column("shares", sa.JSON(), nullable=False, server_default="{}"),
         sa.Column("note", sa.String(200), nullable=False, server_default=""),
     ],
 }
