@@ -127,10 +127,14 @@ def test_the_mails_of_a_day_bind_who_can_be_invited_on_it() -> None:
     assert _foretold(699, gate) == pytest.approx(6 * HOUR + DAY + 100)
 
 
-def test_after_half_an_hour_the_pace_of_the_last_hour_is_believed_in() -> None:
-    gate = Gate(3_600, WIDE, pace_now=1.0, pace_lately=0.5)
-    assert _foretold(1_799, gate) == pytest.approx(HOUR / 2)
-    assert _foretold(3_599, gate) == pytest.approx(HOUR / 2 + HOUR, rel=0.01)
+def test_the_pace_of_the_last_hour_is_believed_in() -> None:
+    assert _foretold(1_799, Gate(3_600, WIDE, pace_lately=0.5)) == pytest.approx(HOUR)
+
+
+def test_a_pace_that_is_slower_now_stays_so_for_half_an_hour() -> None:
+    gate = Gate(3_600, WIDE, pace_now=0.5, pace_lately=1.0)
+    assert _foretold(899, gate) == pytest.approx(HOUR / 2)
+    assert _foretold(2_699, gate) == pytest.approx(HOUR, rel=0.01)
 
 
 def test_a_pace_that_the_products_health_lets_grow_grows() -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 HOUR = 3600.0
 DAY = 24 * HOUR
-SOON = HOUR / 2  # for so long the pace of now is believed in, then that of the last hour
+SOON = HOUR / 2  # for so long a pace that is slower now stays so; then that of the last hour counts
 DOUBLES = 3 * HOUR  # in which a pace doubles that the product's health lets grow
 HORIZON = 400 * DAY  # nobody is told of a wait that is longer
 SHORTEST = 1.0  # seconds of a step, at least
@@ -125,7 +125,7 @@ class Flow:
     def _pace(self) -> float:
         gate = self._gate
         if self._at < SOON:
-            return gate.pace_now
+            return min(gate.pace_now, gate.pace_lately)
         return max(gate.pace_lately, min(gate.pace_limit, gate.pace_lately * self._growth()))
 
     def _growth(self) -> float:
