@@ -154,13 +154,20 @@ def test_the_json_has_the_range_and_stays_the_same_for_a_second_and_more(
     assert again.status_code == 304
 
 
-def test_a_place_costs_no_statement_more_within_a_second(launch: datetime) -> None:
-    outlook.forget()
+def test_a_place_costs_no_statement_more_than_without_a_range(launch: datetime) -> None:
     token = _token(50)
-    place.by_token(token, now=launch)
-    with tables.counting() as work:
-        place.by_token(token, now=launch)
-    assert work.statements == 1
+
+    def asking() -> int:
+        with tables.counting() as work:
+            place.by_token(token, now=launch)
+        return work.statements
+
+    _set(launch, paused=True)
+    without = asking()
+    _set(launch, paused=False)
+    outlook.forget()
+    assert asking() > without, "drawn for all who ask within a second or two"
+    assert asking() == without
 
 
 @pytest.mark.parametrize(
@@ -297,6 +304,7 @@ def test_a_rate_that_isnt_kept_is_noticed(launch: datetime) -> None:
     for second in range(10, 160, 10):
         waves.tick(now=launch + SECOND * second)
     now = launch + 160 * SECOND
+    outlook.forget()
     told = wait.estimate(99, outlook.of_cohorts(now=now)[1])
     assert told is not None
     assert told.foretold == pytest.approx(100 / 0.55, rel=0.1)
