@@ -218,14 +218,16 @@ def test_a_range_is_rounded_outward(one: float, other: float) -> None:
 @pytest.mark.parametrize(
     "low, high, shown",
     [
-        (3, 40, ShownRange(0, 1, "minute")),
-        (130, 500, ShownRange(2, 9, "minute")),
-        (13 * 60, 41 * 60, ShownRange(10, 45, "minute")),
-        (50 * 60, 3.2 * HOUR, ShownRange(0, 4, "hour")),
-        (2.2 * HOUR, 3.9 * HOUR, ShownRange(2, 4, "hour")),
-        (1.5 * DAY, 2.5 * DAY, ShownRange(1, 3, "day")),
-        (24 * DAY, 34 * DAY, ShownRange(3, 5, "week")),
-        (80 * DAY, 140 * DAY, ShownRange(2, 5, "month")),
+        (3, 40, ShownRange(0, "minute", 1, "minute")),
+        (130, 500, ShownRange(2, "minute", 9, "minute")),
+        (13 * 60, 41 * 60, ShownRange(10, "minute", 45, "minute")),
+        (52 * 60, 3.2 * HOUR, ShownRange(50, "minute", 4, "hour")),
+        (2.2 * HOUR, 3.9 * HOUR, ShownRange(2, "hour", 4, "hour")),
+        (16 * HOUR, 46 * HOUR, ShownRange(15, "hour", 48, "hour")),
+        (16 * HOUR, 60 * HOUR, ShownRange(15, "hour", 3, "day")),
+        (1.5 * DAY, 2.5 * DAY, ShownRange(1, "day", 3, "day")),
+        (24 * DAY, 34 * DAY, ShownRange(3, "week", 5, "week")),
+        (80 * DAY, 140 * DAY, ShownRange(2, "month", 5, "month")),
     ],
 )
 def test_a_range_is_told_in_units_that_people_use(
