@@ -15,7 +15,7 @@ from hashlib import blake2b
 from typing import Any
 
 from flask import current_app
-from sqlalchemy import and_, delete, func, insert, select, update
+from sqlalchemy import Row, and_, delete, func, insert, select, update
 
 from waitlist import outlook, projection
 from waitlist.errors import LineUnavailable
@@ -148,7 +148,8 @@ def _take(mark: str, *, now: datetime) -> Iterator[dict[str, Any]]:
     """Estimates of a few people, from the front to the end of each line."""
     outlooks = outlook.of_cohorts(now=now)
     with reading():
-        cohorts = db.session.scalars(select(Cohort).order_by(Cohort.id)).all()
+        which = select(Cohort.id, Cohort.name, Cohort.line_epoch).order_by(Cohort.id)
+        cohorts: Sequence[Row[Any]] = db.session.execute(which).all()  # type: ignore[assignment]
         waiting = _still_waiting()
     for cohort in cohorts:
         if cohort.id not in outlooks:
@@ -169,7 +170,7 @@ def _take(mark: str, *, now: datetime) -> Iterator[dict[str, Any]]:
                 }
 
 
-def _some_of(cohort: Cohort) -> dict[int, int]:
+def _some_of(cohort: Row[Any]) -> dict[int, int]:
     """A few people of a line by how many are ahead: half of them anywhere, half near the front."""
     try:
         line = projection.of(cohort.name, cohort.line_epoch)

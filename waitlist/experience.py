@@ -13,12 +13,12 @@ from sqlalchemy import Row, func, select
 
 from waitlist.extensions import db
 from waitlist.models import Audit, Cohort, Entry, Estimate, Invitation, Wave
-from waitlist.policy import lately, opening
+from waitlist.policy import opening, trends
 from waitlist.policy.calibration import Sample, Spread, learn
 from waitlist.policy.forecast import OpenTime
 
 HOUR = timedelta(hours=1)
-LATELY = timedelta(seconds=lately.LATELY)
+LATELY = timedelta(seconds=trends.LATELY)
 TICKS = 4_000  # of which an hour has 3,600
 INVITED = 1_000  # the latest, of whom it is asked whether they came back, and when they came
 TAIL = 200  # of a line, who are asked when they came
@@ -54,7 +54,7 @@ def learned(*, now: datetime) -> Experience:
         admitted=db.session.scalar(by_ticks) or 0,
         hours=(now - since) / HOUR,
         leaving=_leaving(told, now=now),
-        front=lately.front(sum(row.renewals > 0 for row in invited), len(invited)),
+        front=trends.front(sum(row.renewals > 0 for row in invited), len(invited)),
         arriving={one.id: _arriving(one.id, invited, now=now) for one in cohorts},
         spread=_spread(told, cohorts, now=now),
     )
@@ -80,7 +80,7 @@ def _busy_since(told: Sequence[ToldOf], cohorts: Sequence[Cohort], *, now: datet
         for row in told
         if row.cohort_id in opened and (row.scored_at or row.state == "waiting")
     ]
-    busy = datetime.fromtimestamp(lately.busy_since(waits, now.timestamp()), now.tzinfo)
+    busy = datetime.fromtimestamp(trends.busy_since(waits, now.timestamp()), now.tzinfo)
     changed = db.session.scalar(
         select(Audit.at).where(Audit.subject == "gate").order_by(Audit.id.desc()).limit(1)
     )
@@ -100,7 +100,7 @@ def _leaving(told: Sequence[ToldOf], *, now: datetime) -> float:
     gone = [row for row in told if row.state in LEFT and not row.scored_at]
     ends = [row.scored_at or (row.left_at if row.state in LEFT else None) or now for row in told]
     hours: float = sum((end - row.made_at) / HOUR for row, end in zip(told, ends, strict=True))
-    return len(gone) / (hours + lately.HOURS_OF_PATIENCE)
+    return len(gone) / (hours + trends.HOURS_OF_PATIENCE)
 
 
 def _lately_invited(*, now: datetime) -> Sequence[Row[Any]]:

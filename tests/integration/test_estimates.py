@@ -9,6 +9,7 @@ from typing import Unpack
 
 import pytest
 from flask import Flask
+from flask_babel import force_locale
 from sqlalchemy import func, insert, select
 
 from tests import people, tables
@@ -22,6 +23,7 @@ from waitlist.models import Entry, Estimate
 from waitlist.policy import wait
 from waitlist.signup import place
 from waitlist.tokens import Purpose
+from waitlist.web import words
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 LINE = 200
@@ -154,20 +156,27 @@ def test_the_json_has_the_range_and_stays_the_same_for_a_second_and_more(
     assert again.status_code == 304
 
 
-def test_a_place_costs_no_statement_more_within_a_second(launch: datetime) -> None:
-    outlook.forget()
+def test_a_place_costs_no_statement_more_than_without_a_range(launch: datetime) -> None:
     token = _token(50)
-    place.by_token(token, now=launch)
-    with tables.counting() as work:
-        place.by_token(token, now=launch)
-    assert work.statements == 1
+
+    def asking() -> int:
+        with tables.counting() as work:
+            place.by_token(token, now=launch)
+        return work.statements
+
+    _set(launch, paused=True)
+    without = asking()
+    _set(launch, paused=False)
+    outlook.forget()
+    assert asking() > without, "drawn for all who ask within a second or two"
+    assert asking() == without
 
 
 @pytest.mark.parametrize(
     "locale, words",
     [
         ("en", r"Estimated wait: (about \d+ to \d+ minutes|up to \d+ minutes)\."),
-        ("fr", r"Attente estimée : (environ \d+ à \d+ minutes|jusqu’à \d+ minutes)\."),
+        ("fr", r"Attente estimée\s: (environ \d+ à \d+ minutes|jusqu’à \d+ minutes)\."),
     ],
 )
 def test_the_page_says_it_in_words(
@@ -297,6 +306,7 @@ def test_a_rate_that_isnt_kept_is_noticed(launch: datetime) -> None:
     for second in range(10, 160, 10):
         waves.tick(now=launch + SECOND * second)
     now = launch + 160 * SECOND
+    outlook.forget()
     told = wait.estimate(99, outlook.of_cohorts(now=now)[1])
     assert told is not None
     assert told.foretold == pytest.approx(100 / 0.55, rel=0.1)
@@ -352,3 +362,32 @@ def test_an_erased_persons_estimates_go_with_them(launch: datetime) -> None:
         select(func.count()).select_from(Estimate).where(Estimate.entry_id == gone)
     )
     assert left == 0
+
+
+@pytest.mark.parametrize(
+    "locale, low, high, said",
+    [
+        ("en", 20, 30, "up to 1 minute"),
+        ("en", 7_300, 14_000, "about 2 to 4 hours"),
+        ("en", 60_000, 200_000, "about 15 hours to 3 days"),
+        ("en", 45_000, 118_000, "tomorrow"),
+        ("en", 24 * 86_400, 34 * 86_400, "about 3 to 5 weeks"),
+        ("fr", 7_300, 14_000, "environ 2 à 4 heures"),
+        ("fr", 20, 30, "jusqu’à 1 minute"),
+        ("fr", 45_000, 118_000, "demain"),
+        ("fr", 24 * 86_400, 34 * 86_400, "environ 3 à 5 semaines"),
+    ],
+)
+def test_a_range_is_told_as_people_say_it(
+    app: Flask, now: datetime, locale: str, low: float, high: float, said: str
+) -> None:
+    """At noon; of what begins after midnight and ends before the next one it is said that day."""
+    shown = wait.shown_range(wait.Range(low, low, high, low))
+    with app.test_request_context(), force_locale(locale):
+        assert words.wait(shown, "UTC", now).replace("\u00a0", " ") == said
+
+
+def test_tomorrow_is_that_of_the_lines_own_clocks(app: Flask, now: datetime) -> None:
+    shown = wait.shown_range(wait.Range(45_000, 50_000, 118_000, 50_000))
+    with app.test_request_context():
+        assert words.wait(shown, "Asia/Tokyo", now) == "about 12 to 33 hours"
