@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Row, select
 
@@ -33,24 +33,39 @@ DAYS = 60  # of which the budgets of mail are told one by one
 Outlooks = Mapping[int, Outlook]  # by cohort
 
 
+class _Drawn(NamedTuple):
+    """The outlooks, and the ranges that were asked for since: by cohort and shown position."""
+
+    outlooks: Outlooks
+    ranges: dict[tuple[int, int], ShownRange | None]
+
+
 def of_cohorts(*, now: datetime) -> Outlooks:
     """The outlook of each cohort whose line can be read. Call it outside of a transaction."""
-    return lately.read("outlooks", lambda: _draw(now=now), kept_for=KEPT)
+    return _drawn(now=now).outlooks
 
 
-def range_of(cohort_id: int, position: int | None, *, now: datetime) -> ShownRange | None:
-    """The range that is shown at a position of a cohort's line; None where nobody can say."""
-    outlook = None if position is None else of_cohorts(now=now).get(cohort_id)
-    if position is None or outlook is None:
-        return None
-    told = wait.estimate(position - 1, outlook)
-    return told and wait.shown_range(told)
+def range_of(cohort_id: int, shown_position: int, *, now: datetime) -> ShownRange | None:
+    """The range that is shown with a position of a cohort's line; None where nobody can say.
+
+    Of many who stand far back the same position is shown, so it is computed but once.
+    """
+    drawn, key = _drawn(now=now), (cohort_id, shown_position)
+    if key not in drawn.ranges:
+        outlook = drawn.outlooks.get(cohort_id)
+        told = None if outlook is None else wait.estimate(shown_position - 1, outlook)
+        drawn.ranges[key] = None if told is None else wait.shown_range(told)
+    return drawn.ranges[key]
 
 
 def forget() -> None:
     """Draw them anew the next time."""
     for name in ("outlooks", "experience"):
         lately.forget(name)
+
+
+def _drawn(*, now: datetime) -> _Drawn:
+    return lately.read("outlooks", lambda: _Drawn(_draw(now=now), {}), kept_for=KEPT)
 
 
 def _draw(*, now: datetime) -> Outlooks:
