@@ -73,10 +73,10 @@ def test_a_line_into_which_people_come_keeps_some_of_its_share() -> None:
     assert _foretold(2_699, Gate(3_600, WIDE), mine, other) == pytest.approx(HOUR, rel=0.02)
 
 
-def test_an_empty_line_into_which_people_come_is_foretold_in_few_steps() -> None:
-    gate = Gate(3_600, WIDE, front=0.3)
-    empty, long = Contender(waiting=0, arriving=60), Contender(waiting=100_000)
-    assert len(courses(gate, [empty, long])[1].times) < 100
+def test_empty_lines_into_which_people_come_are_foretold_in_few_steps() -> None:
+    empty, long = [Contender(0, arriving=60), Contender(0, arriving=90)], Contender(100_000)
+    drawn = courses(Gate(3_600, WIDE, front=0.3), [*empty, long])
+    assert len(drawn[-1].times) < 100
 
 
 def test_a_line_that_opens_meanwhile_takes_its_share_from_then_on() -> None:
