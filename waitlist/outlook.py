@@ -1,7 +1,6 @@
 """The outlook of every line: by it each estimate is made, whoever shows it.
 
-Drawn every other second and process from the numbers of now, and from what was learned within
-a minute, so that a place costs no statement of its own.
+Drawn every other second and process, so that a place costs no statement of its own.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from sqlalchemy import Row, select
 
 from waitlist import experience, lately, postage, projection
 from waitlist.errors import LineUnavailable
-from waitlist.experience import Experience
+from waitlist.experience import Lessons
 from waitlist.extensions import db, reading, settings
 from waitlist.models import Cohort, Health, NoShows
 from waitlist.models import Gate as GateRow
@@ -27,7 +26,6 @@ from waitlist.policy.wait import Outlook, ShownRange
 from waitlist.postage import Postage
 
 KEPT = 2.0  # seconds; many cohorts that wait for seats take some hundredths of one to draw
-LEARNED = 60.0
 DAYS = 60  # of which the budgets of mail are told one by one
 
 Outlooks = Mapping[int, Outlook]  # by cohort
@@ -60,8 +58,7 @@ def range_of(cohort_id: int, shown_position: int, *, now: datetime) -> ShownRang
 
 def forget() -> None:
     """Draw them anew the next time."""
-    for name in ("outlooks", "experience"):
-        lately.forget(name)
+    lately.forget("outlooks")
 
 
 def _drawn(*, now: datetime) -> _Drawn:
@@ -70,7 +67,7 @@ def _drawn(*, now: datetime) -> _Drawn:
 
 def _draw(*, now: datetime) -> Outlooks:
     with reading():
-        lived = lately.read("experience", lambda: experience.learned(now=now), kept_for=LEARNED)
+        lived = experience.known()
         cohorts = db.session.execute(select(Cohort.__table__).order_by(Cohort.id)).all()
         gate = _gate(lived, now=now)
     readable = {one.id: waiting for one in cohorts if (waiting := _waiting(one)) is not None}
@@ -98,7 +95,7 @@ def _waiting(cohort: Row[Any]) -> int | None:
         return None
 
 
-def _gate(lived: Experience, *, now: datetime) -> Gate:
+def _gate(lived: Lessons, *, now: datetime) -> Gate:
     row = db.session.scalars(select(GateRow)).one()
     health = db.session.scalars(select(Health)).one()
     mail = postage.read(now=now)
@@ -111,7 +108,7 @@ def _gate(lived: Experience, *, now: datetime) -> Gate:
         rate=0.0 if row.paused or mail.stopped_at else _rate(row, mail),
         free=free,
         pace_now=pace_now,
-        pace_lately=trends.pace_lately(row.rate, free, lived.admitted, lived.hours, pace_now),
+        pace_lately=trends.pace_lately(row.rate, free, lived.admitted, lived.allowed, pace_now),
         pace_limit=trends.pace_limit(pace_now, _strain(health) if factor < 1 else None),
         mails=_mails(mail, now=now),
         day_ends=_day_ends(now),

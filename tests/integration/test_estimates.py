@@ -306,10 +306,30 @@ def test_a_rate_that_isnt_kept_is_noticed(launch: datetime) -> None:
     for second in range(10, 160, 10):
         waves.tick(now=launch + SECOND * second)
     now = launch + 160 * SECOND
+    estimates.sweep(now=now)
     outlook.forget()
     told = wait.estimate(99, outlook.of_cohorts(now=now)[1])
     assert told is not None
     assert told.foretold == pytest.approx(100 / 0.55, rel=0.1)
+
+
+def test_ranges_follow_those_who_were_let_in(launch: datetime) -> None:
+    """So many took three times as long as was foretold that the next are told so."""
+    before = _shown(150, launch).wait
+    ids = db.session.scalars(select(Entry.id).order_by(Entry.rank).limit(100)).all()
+    told = {"cohort_id": 1, "ahead": 150, "made_at": launch - HOUR, "scored_at": launch}
+    seconds = {"low_seconds": 60, "middle_seconds": 150, "high_seconds": 300}
+    took = {"foretold_seconds": 150, "waited_seconds": 450, "settings_mark": ""}
+    db.session.execute(
+        insert(Estimate), [{"entry_id": id_, **told, **seconds, **took} for id_ in ids]
+    )
+    db.session.commit()
+    estimates.sweep(now=launch)
+    after = _shown(150, launch).wait
+    assert before is not None
+    assert after is not None
+    assert before.seconds[0] < 150 < before.seconds[1]
+    assert 150 < after.seconds[0] < 450 < after.seconds[1]
 
 
 def test_gate_show_tells_how_ranges_fared(launch: datetime, app: Flask) -> None:
