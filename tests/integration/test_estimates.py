@@ -19,7 +19,7 @@ from waitlist import estimates, links, outlook, projection
 from waitlist.admission import gate, waves
 from waitlist.admission.settings import Wanted
 from waitlist.extensions import db
-from waitlist.models import Entry, Estimate
+from waitlist.models import Entry, Estimate, Invitation
 from waitlist.policy import wait
 from waitlist.signup import place
 from waitlist.tokens import Purpose
@@ -102,6 +102,7 @@ def test_who_is_further_back_is_told_of_a_longer_wait(launch: datetime) -> None:
 
 
 def test_nobody_is_told_anything_while_the_gate_is_paused(launch: datetime) -> None:
+    assert _shown(50, launch).wait is not None
     _set(launch, paused=True)
     assert people.place_of(_person(50), now=launch).wait is None, "at once, whatever was kept"
     assert _shown(50, launch).wait is None
@@ -253,6 +254,19 @@ def test_whoever_leaves_is_dropped_from_the_score(launch: datetime, deliver: Del
     _play(launch, range(2, 220))
     [again] = [one for one in _told() if one.id == leaver.id]
     assert again.scored_at is None
+
+
+def test_a_former_invitation_scores_nothing(launch: datetime) -> None:
+    """Who came back to the line waits anew."""
+    waves.tick(now=launch + SECOND)
+    first = db.session.scalars(select(Invitation.entry_id)).first()
+    assert first is not None
+    people.make(db.session.get_one(Entry, first), state="waiting")
+    outlook.forget()
+    for nth in range(5):
+        estimates.sweep(now=launch + MINUTE + SECOND * nth)
+    assert first in {one.entry_id for one in _told()}
+    assert estimates.coverage().scored == 0
 
 
 def test_who_moved_to_another_line_is_forgotten(launch: datetime) -> None:
