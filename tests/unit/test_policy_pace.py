@@ -49,6 +49,16 @@ def test_even_the_lowest_rate_reaches_one_person_in_its_time(rate: int) -> None:
     assert seconds == pytest.approx(3600 / rate, abs=1)
 
 
+@pytest.mark.parametrize("rate", [50, 500, 719, 800, 1_000, 7_300, 36_001])
+def test_the_rate_is_kept_tick_by_tick(rate: int) -> None:
+    allowance, admitted = 0.0, 0
+    for _ in range(3_600):
+        allowance = pace.accrue(allowance, rate, SECOND)
+        people = pace.allowed(allowance)
+        allowance, admitted = allowance - people, admitted + people
+    assert admitted == pytest.approx(rate, abs=1)
+
+
 def test_no_rate_admits_nobody() -> None:
     assert pace.accrue(0.0, 0, timedelta(days=1)) == 0
 

@@ -164,7 +164,7 @@ def test_the_rate_is_kept_whatever_the_step() -> None:
                 product=None,
             )
         )
-        assert played.total("admitted").sum() == pytest.approx(400, abs=2)
+        assert played.total("admitted").sum() == pytest.approx(400, abs=1)
 
 
 def test_who_is_watched_waits_as_long_as_those_before_them_take() -> None:
@@ -251,6 +251,14 @@ def test_while_the_mail_server_is_away_no_more_are_let_in_than_can_be_mailed_soo
 def test_too_many_bounces_stop_the_mail_and_hold_the_gate() -> None:
     good, bad = (play(_launch(mail=Mail(bounces=share), product=None)) for share in (0.0, 0.5))
     assert bad.total("admitted").sum() < good.total("admitted").sum() / 4
+
+
+def test_stopped_by_bounces_it_goes_on_when_the_operator_has_looked() -> None:
+    looked = Action(at=12 * HOUR, do="accept-bounces")
+    played = play(_launch(mail=Mail(bounces=0.5), product=None, operator=(looked,)))
+    admitted = played.total("admitted")
+    assert admitted[6 * AN_HOUR : 12 * AN_HOUR].sum() == 0
+    assert admitted[12 * AN_HOUR :].sum() > 0
 
 
 def test_joining_that_is_closed_turns_everyone_away() -> None:

@@ -13,14 +13,16 @@ ALLOWANCE_CAP = timedelta(seconds=5)
 def accrue(allowance: float, rate: float, elapsed: timedelta) -> float:
     """The allowance after `elapsed` at `rate` people an hour, in people and fractions.
 
-    It holds at most 5 seconds of rate (or one person, where that is more), and of a
-    longer absence counts 5 seconds: time missed beyond that is lost, never made up for.
+    It holds at most 5 seconds of rate (or one person and a second, where that is more: so that a
+    tick each second loses no fraction), and of a longer absence counts 5 seconds: time missed
+    beyond that is lost, never made up for.
     """
     if rate == 0:
         return 0.0
     counted = min(max(elapsed, timedelta()), ALLOWANCE_CAP)
-    cap = max(1.0, rate * ALLOWANCE_CAP.total_seconds() / 3600)
-    return min(allowance + rate * counted.total_seconds() / 3600, cap)
+    a_second = rate / 3600
+    cap = max(1.0 + a_second, a_second * ALLOWANCE_CAP.total_seconds())
+    return min(allowance + a_second * counted.total_seconds(), cap)
 
 
 class Budget(NamedTuple):

@@ -63,7 +63,7 @@ class Launch:
         product = scenario.product
         self.serving = Serving(scenario, product) if product else None
         self.steering = Steering(product) if product else None
-        self.operating = Operating(scenario, self.gate, self.serving, self.steering)
+        self.operating = Operating(scenario, self.gate, self.post, self.serving, self.steering)
         self.foretelling = Foretelling(self)
         self._import()
 

@@ -9,9 +9,12 @@ from datetime import datetime, timedelta
 from waitlist.policy import hours, waves
 from waitlist.policy.waves import Plan
 from waitlist.rehearsal.gate import Controls
+from waitlist.rehearsal.post import Post
 from waitlist.rehearsal.product import Serving
 from waitlist.rehearsal.scenario import Action, Scenario
 from waitlist.rehearsal.steering import Steering
+
+SETTINGS = ("pause", "resume", "open", "close")  # what an estimate can't foresee
 
 
 @dataclass
@@ -35,10 +38,11 @@ class Operating:
         self,
         scenario: Scenario,
         gate: Controls,
+        post: Post,
         serving: Serving | None,
         steering: Steering | None,
     ) -> None:
-        self.gate, self.serving, self.steering = gate, serving, steering
+        self.gate, self.post, self.serving, self.steering = gate, post, serving, steering
         self.starts = scenario.starts
         self.names = [cohort.name for cohort in scenario.cohorts]
         self.cohorts = scenario.cohorts
@@ -80,8 +84,10 @@ class Operating:
             case "open" | "close":
                 cohort = self.names.index(action.cohort or "general")
                 self.opens[cohort] = at if action.do == "open" else None
+            case "accept-bounces":
+                self.post.forgive()
             case "halt":
                 self.waves.clear()
-        settings = (action.capacity, action.rate, action.do if action.do != "halt" else None)
+        settings = (action.capacity, action.rate, action.do if action.do in SETTINGS else None)
         if any(one is not None for one in settings):
             self.changed_at.append(at.total_seconds())

@@ -30,7 +30,8 @@ BAND = {
     "slowed": "#f3c6d1",
 }
 WORDS = {"nobody": "nobody waits", "slowed": "by a rate that is slowed"}
-POINTS = 600  # of a curve, at most
+OF_ONE_SIZE = 8  # times as large, at most: else the smaller one would be flat
+POINTS = 240  # of a curve, at most
 CROWDED = 15  # times as many join as are let in: only a logarithm shows both
 BENEATH = (-0.05, 0.04)  # the axis: where a band begins, and its height
 STYLE: Any = {
@@ -85,9 +86,11 @@ def _beside(all_played: Sequence[Played]) -> Figure:
 
 
 def _same_scales(columns: Sequence[Sequence[Axes]]) -> None:
-    """Beside each other the same height is the same number."""
+    """Beside each other the same height is the same number, if they are of one size."""
     for beside in zip(*columns, strict=True):
-        top = max(axes.get_ylim()[1] for axes in beside)
+        tops = [axes.get_ylim()[1] for axes in beside]
+        if (top := max(tops)) > OF_ONE_SIZE * min(tops):
+            continue
         scale = "log" if any(axes.get_yscale() == "log" for axes in beside) else "linear"
         for axes in beside:
             if scale == "log":

@@ -77,6 +77,7 @@ class Post:
         self.limits = Limits(mail.slow_at, mail.stop_at)
         self.spent = Spent()
         self.outcomes = Outcomes()
+        self.is_slowed = self.is_stopped = False  # by bounces
         self.invitations, self.confirmations, self.others = Letters(), Letters(), Letters()
 
     @property
@@ -86,22 +87,14 @@ class Post:
         return Pace(self.mail.a_minute, self.mail.a_day, self.mail.warm_up, cost)
 
     @property
-    def is_slowed(self) -> bool:
-        """Whether many invitations bounce."""
-        return bounces.many(self.outcomes, self.limits)
-
-    @property
-    def is_stopped(self) -> bool:
-        """Whether too many do: then none goes, until so little is known that it may be tried."""
-        return bounces.too_many(self.outcomes, self.limits)
-
-    @property
     def owed(self) -> int:
         """How many mails are still to go."""
         return self.invitations.owed + self.confirmations.owed + self.others.owed
 
     def room(self, now: datetime) -> int:
         """How many more invitations can go soon."""
+        if self.is_stopped:
+            return 0
         spent = mailing.refilled(self.pace, self.spent, now)
         return max(0, mailing.within(self.pace, spent) - self.invitations.owed)
 
@@ -111,20 +104,32 @@ class Post:
         for look in range(max(1, step // mailing.AT_ONCE)):
             now = begins + look * mailing.AT_ONCE
             self.spent = mailing.refilled(self.pace, self.spent, now)
-            while self._turn(sent, now):
-                pass
+            self._look(sent, now)
             if not self.owed:
                 break  # nothing is owed before the next step
         return sent
 
-    def _turn(self, sent: Sent, now: datetime) -> int:
+    def forgive(self) -> None:
+        """Begin to count bounces anew: an operator has looked."""
+        self.outcomes, self.is_slowed, self.is_stopped = Outcomes(), False, False
+
+    def _look(self, sent: Sent, now: datetime) -> None:
+        """Send what may go now, turn by turn, and learn how invitations fared."""
+        tried, pace = Counter[str](), self.pace
+        while self._turn(sent, tried, pace):
+            pass
+        if tried:
+            self.outcomes = bounces.noted(self.outcomes, **tried, now=now)
+            self.is_slowed = bounces.many(self.outcomes, self.limits)
+            self.is_stopped |= bounces.too_many(self.outcomes, self.limits)
+
+    def _turn(self, sent: Sent, tried: Counter[str], pace: Pace) -> int:
         """Send one turn's mails of one kind: how many, 0 if none may go now."""
-        pace = self.pace
         grant = mailing.grant(pace, self.spent)
         if self._invitations_next(grant):
             rest = self.confirmations.owed or self.others.owed
             most = min(grant.invitations, mailing.TURN) if rest else grant.invitations
-            mails = self._invite(self.invitations.take(most), sent, now)
+            mails = self._invite(self.invitations.take(most), sent, tried)
             self.spent = mailing.spend(pace, self.spent, invitations=mails, others=0)
         else:
             rest = self.invitations.owed
@@ -138,18 +143,18 @@ class Post:
             return False
         return not (grant.asked_first and (self.confirmations.owed or self.others.owed))
 
-    def _invite(self, letters: list[Owed], sent: Sent, now: datetime) -> int:
-        mails = bounced = later = 0
+    def _invite(self, letters: list[Owed], sent: Sent, tried: Counter[str]) -> int:
+        mails = 0
         for cohort, slot, people in letters:
             for_now = int(self.rng.binomial(people, self.mail.refused))
             for_good = int(self.rng.binomial(people - for_now, self.mail.bounces))
             self.invitations.add(cohort, slot, for_now)
             sent.bounced_invitations[cohort, slot] += for_good
             sent.invitations[cohort, slot] += people - for_now - for_good
-            mails, bounced, later = mails + people, bounced + for_good, later + for_now
-        self.outcomes = bounces.noted(
-            self.outcomes, sent=mails - bounced - later, bounced=bounced, later=later, now=now
-        )
+            tried["sent"] += people - for_now - for_good
+            tried["bounced"] += for_good
+            tried["later"] += for_now
+            mails += people
         return mails
 
     def _others(self, most: int, sent: Sent) -> int:

@@ -180,7 +180,7 @@ class Action:
     """What an operator does at a time."""
 
     at: Duration
-    do: Literal["pause", "resume", "open", "close", "halt"] | None = None
+    do: Literal["pause", "resume", "open", "close", "halt", "accept-bounces"] | None = None
     capacity: Count | None = None
     rate: Count | None = None
     wave: Positive | None = None
