@@ -15,9 +15,9 @@ from hashlib import blake2b
 from typing import Any
 
 from flask import current_app
-from sqlalchemy import and_, delete, func, insert, select, update
+from sqlalchemy import Row, and_, delete, func, insert, select, update
 
-from waitlist import outlook, projection
+from waitlist import experience, outlook, projection
 from waitlist.errors import LineUnavailable
 from waitlist.extensions import db, reading, settings
 from waitlist.models import Cohort, Entry, Estimate, Gate, Invitation
@@ -64,10 +64,10 @@ def sweep_if_due(*, now: datetime) -> None:
 
 
 def sweep(*, now: datetime) -> None:
-    """Score who was let in, take a few more, forget the oldest. Commits."""
+    """Score who was let in, take a few more, forget the oldest, learn. Commits."""
     with reading():
         mark = settings_mark()
-        scores = _scores()
+        scores, lessons = _scores(), experience.learned(now=now)
     taken = list(_take(mark, now=now))
     waits, changed = Estimate.scored_at.is_(None), Estimate.settings_mark != mark
     others = and_(waits, changed, Estimate.settings_changed.is_(False))
@@ -81,6 +81,7 @@ def sweep(*, now: datetime) -> None:
     if taken:
         db.session.execute(insert(Estimate), taken)
     _forget(now=now)
+    experience.store(lessons, now=now)
     db.session.commit()
 
 
@@ -148,7 +149,8 @@ def _take(mark: str, *, now: datetime) -> Iterator[dict[str, Any]]:
     """Estimates of a few people, from the front to the end of each line."""
     outlooks = outlook.of_cohorts(now=now)
     with reading():
-        cohorts = db.session.scalars(select(Cohort).order_by(Cohort.id)).all()
+        which = select(Cohort.id, Cohort.name, Cohort.line_epoch).order_by(Cohort.id)
+        cohorts: Sequence[Row[Any]] = db.session.execute(which).all()  # type: ignore[assignment]
         waiting = _still_waiting()
     for cohort in cohorts:
         if cohort.id not in outlooks:
@@ -169,7 +171,7 @@ def _take(mark: str, *, now: datetime) -> Iterator[dict[str, Any]]:
                 }
 
 
-def _some_of(cohort: Cohort) -> dict[int, int]:
+def _some_of(cohort: Row[Any]) -> dict[int, int]:
     """A few people of a line by how many are ahead: half of them anywhere, half near the front."""
     try:
         line = projection.of(cohort.name, cohort.line_epoch)

@@ -1,6 +1,7 @@
 """What the last hour taught of waiting: the pace that was kept, who left, and how ranges fared.
 
-Read once a minute and process: every question here is about a bounded number of rows.
+The clock learns it with every sweep of the estimates, and all processes read the one row. Every
+question here is about a bounded number of rows.
 """
 
 from __future__ import annotations
@@ -9,16 +10,16 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, func, select, update
 
 from waitlist.extensions import db
-from waitlist.models import Audit, Cohort, Entry, Estimate, Invitation, Wave
-from waitlist.policy import lately, opening
-from waitlist.policy.calibration import Sample, Spread, learn
+from waitlist.models import Audit, Cohort, Entry, Estimate, Experience, Gate, Invitation, Wave
+from waitlist.policy import opening, trends
+from waitlist.policy.calibration import PRIOR, Sample, Spread, learn
 from waitlist.policy.forecast import OpenTime
 
 HOUR = timedelta(hours=1)
-LATELY = timedelta(seconds=lately.LATELY)
+LATELY = timedelta(seconds=trends.LATELY)
 TICKS = 4_000  # of which an hour has 3,600
 INVITED = 1_000  # the latest, of whom it is asked whether they came back, and when they came
 TAIL = 200  # of a line, who are asked when they came
@@ -28,36 +29,57 @@ LEFT = ("withdrawn", "removed")
 ToldOf = Row[Any]  # an estimate, with its entry's state and the time at which that one left
 
 
-class Experience(NamedTuple):
+class Lessons(NamedTuple):
     """Numbers for `policy.flow.Gate`, and the spread around what they foretell."""
 
-    admitted: int  # by ticks, while somebody always waited
-    hours: float  # in which they were
-    leaving: float
-    front: float
-    arriving: Mapping[int, float]  # by cohort, people an hour
-    spread: Spread
+    admitted: int = 0  # by ticks, while somebody always waited
+    allowed: float = 0.0  # by the rate, in that time
+    leaving: float = 0.0
+    front: float = 0.0
+    arriving: Mapping[int, float] = {}  # by cohort, people an hour
+    spread: Spread = PRIOR
 
 
-def learned(*, now: datetime) -> Experience:
+def known() -> Lessons:
+    """What was learned last; in the caller's transaction."""
+    row: dict[str, Any] = db.session.scalars(select(Experience.lessons)).one()
+    if not row:
+        return Lessons()
+    arriving = {int(cohort): people for cohort, people in row["arriving"].items()}
+    spread = Spread(tuple((low, middle, high) for low, middle, high in row["spread"]))
+    return Lessons(**row | {"arriving": arriving, "spread": spread})
+
+
+def store(lessons: Lessons, *, now: datetime) -> None:
+    """Let every process know, in the caller's transaction."""
+    row = {**lessons._asdict(), "spread": lessons.spread.at}
+    db.session.execute(update(Experience).values(learned_at=now, lessons=row))
+
+
+def learned(*, now: datetime) -> Lessons:
     """What can be learned by now; in the caller's transaction, which may be one that reads."""
     cohorts = db.session.scalars(select(Cohort)).all()
     told = _told()
     since = _busy_since(told, cohorts, now=now)
-    ticks = select(Wave.at, Wave.admitted, Wave.actor).order_by(Wave.id.desc()).limit(TICKS)
-    latest = ticks.subquery()
-    by_ticks = select(func.coalesce(func.sum(latest.c.admitted), 0)).where(
-        latest.c.actor == "clock", latest.c.at >= since
-    )
     invited = _lately_invited(now=now)
-    return Experience(
-        admitted=db.session.scalar(by_ticks) or 0,
-        hours=(now - since) / HOUR,
+    rate = db.session.scalars(select(Gate.rate)).one()
+    return Lessons(
+        admitted=_by_ticks(since),
+        allowed=rate * ((now - since) / HOUR),
         leaving=_leaving(told, now=now),
-        front=lately.front(sum(row.renewals > 0 for row in invited), len(invited)),
+        front=trends.front(sum(row.renewals > 0 for row in invited), len(invited)),
         arriving={one.id: _arriving(one.id, invited, now=now) for one in cohorts},
         spread=_spread(told, cohorts, now=now),
     )
+
+
+def _by_ticks(since: datetime) -> int:
+    """How many people ticks let in."""
+    latest = (
+        select(Wave.at, Wave.admitted, Wave.actor).order_by(Wave.id.desc()).limit(TICKS).subquery()
+    )
+    people = select(func.sum(latest.c.admitted))
+    return db.session.scalar(people.where(latest.c.actor == "clock", latest.c.at >= since)) or 0
 
 
 def _told() -> Sequence[ToldOf]:
@@ -80,7 +102,7 @@ def _busy_since(told: Sequence[ToldOf], cohorts: Sequence[Cohort], *, now: datet
         for row in told
         if row.cohort_id in opened and (row.scored_at or row.state == "waiting")
     ]
-    busy = datetime.fromtimestamp(lately.busy_since(waits, now.timestamp()), now.tzinfo)
+    busy = datetime.fromtimestamp(trends.busy_since(waits, now.timestamp()), now.tzinfo)
     changed = db.session.scalar(
         select(Audit.at).where(Audit.subject == "gate").order_by(Audit.id.desc()).limit(1)
     )
@@ -100,7 +122,7 @@ def _leaving(told: Sequence[ToldOf], *, now: datetime) -> float:
     gone = [row for row in told if row.state in LEFT and not row.scored_at]
     ends = [row.scored_at or (row.left_at if row.state in LEFT else None) or now for row in told]
     hours: float = sum((end - row.made_at) / HOUR for row, end in zip(told, ends, strict=True))
-    return len(gone) / (hours + lately.HOURS_OF_PATIENCE)
+    return len(gone) / (hours + trends.HOURS_OF_PATIENCE)
 
 
 def _lately_invited(*, now: datetime) -> Sequence[Row[Any]]:

@@ -13,13 +13,13 @@ Value = TypeVar("Value")
 KEPT = 1.0  # seconds
 
 
-def read(name: str, look: Callable[[], Value]) -> Value:
-    """What `look` gave this process less than a second ago; else what it gives now."""
+def read(name: str, look: Callable[[], Value], *, kept_for: float = KEPT) -> Value:
+    """What `look` gave this process so many seconds ago at most; else what it gives now."""
     kept: dict[str, tuple[float, Any]] = current_app.extensions.setdefault("lately", {})
     until, value = kept.get(name, (0.0, None))
     if time.monotonic() >= until:
         value = look()
-        kept[name] = (time.monotonic() + KEPT, value)
+        kept[name] = (time.monotonic() + kept_for, value)
     found: Value = value
     return found
 

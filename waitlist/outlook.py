@@ -1,84 +1,74 @@
 """The outlook of every line: by it each estimate is made, whoever shows it.
 
-Drawn a second at most from the numbers of now, and from what was learned within a minute, so
-that a place costs no statement of its own. Where a drawing takes long it is kept for longer.
+Drawn every other second and process, so that a place costs no statement of its own.
 """
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from flask import current_app
-from sqlalchemy import select
+from sqlalchemy import Row, select
 
-from waitlist import experience, postage, projection
+from waitlist import experience, lately, postage, projection
 from waitlist.errors import LineUnavailable
-from waitlist.experience import Experience
+from waitlist.experience import Lessons
 from waitlist.extensions import db, reading, settings
 from waitlist.models import Cohort, Health, NoShows
 from waitlist.models import Gate as GateRow
-from waitlist.policy import bounces, lately, mailing, opening, survival, wait
+from waitlist.policy import bounces, mailing, opening, survival, trends, wait
 from waitlist.policy.deadlines import GRACE
 from waitlist.policy.flow import Contender, Gate, Seats
 from waitlist.policy.survival import Share
 from waitlist.policy.wait import Outlook, ShownRange
 from waitlist.postage import Postage
 
-KEPT = timedelta(seconds=1)
-LEARNED = timedelta(minutes=1)
-COST = 50  # a drawing is kept for so many times as long as it took
+KEPT = 2.0  # seconds; many cohorts that wait for seats take some hundredths of one to draw
 DAYS = 60  # of which the budgets of mail are told one by one
 
 Outlooks = Mapping[int, Outlook]  # by cohort
 
 
 class _Drawn(NamedTuple):
-    until: datetime
-    since: datetime
-    value: Any
+    """The outlooks, and the ranges that were asked for since: by cohort and shown position."""
+
+    outlooks: Outlooks
+    ranges: dict[tuple[int, int], ShownRange | None]
 
 
 def of_cohorts(*, now: datetime) -> Outlooks:
     """The outlook of each cohort whose line can be read. Call it outside of a transaction."""
-    found: Outlooks = _kept("outlooks", KEPT, _draw, now=now)
-    return found
+    return _drawn(now=now).outlooks
 
 
-def range_of(cohort_id: int, position: int | None, *, now: datetime) -> ShownRange | None:
-    """The range that is shown at a position of a cohort's line; None where nobody can say."""
-    outlook = None if position is None else of_cohorts(now=now).get(cohort_id)
-    if position is None or outlook is None:
-        return None
-    told = wait.estimate(position - 1, outlook)
-    return told and wait.shown_range(told)
+def range_of(cohort_id: int, shown_position: int, *, now: datetime) -> ShownRange | None:
+    """The range that is shown with a position of a cohort's line; None where nobody can say.
+
+    Of many who stand far back the same position is shown, so it is computed but once.
+    """
+    drawn, key = _drawn(now=now), (cohort_id, shown_position)
+    if key not in drawn.ranges:
+        outlook = drawn.outlooks.get(cohort_id)
+        told = None if outlook is None else wait.estimate(shown_position - 1, outlook)
+        drawn.ranges[key] = None if told is None else wait.shown_range(told)
+    return drawn.ranges[key]
 
 
 def forget() -> None:
     """Draw them anew the next time."""
-    for name in ("outlooks", "experience"):
-        current_app.extensions.pop(name, None)
+    lately.forget("outlooks")
 
 
-def _kept(name: str, lifetime: timedelta, draw: Any, *, now: datetime) -> Any:
-    """What was drawn lately, by this process, or is drawn now."""
-    drawn: _Drawn | None = current_app.extensions.get(name)
-    if drawn is None or not drawn.since <= now < drawn.until:
-        begun = time.perf_counter()
-        value = draw(now=now)
-        took = timedelta(seconds=time.perf_counter() - begun)
-        drawn = _Drawn(now + max(lifetime, COST * took), now, value)
-        current_app.extensions[name] = drawn
-    return drawn.value
+def _drawn(*, now: datetime) -> _Drawn:
+    return lately.read("outlooks", lambda: _Drawn(_draw(now=now), {}), kept_for=KEPT)
 
 
 def _draw(*, now: datetime) -> Outlooks:
     with reading():
-        lived: Experience = _kept("experience", LEARNED, experience.learned, now=now)
-        cohorts = db.session.scalars(select(Cohort).order_by(Cohort.id)).all()
+        lived = experience.known()
+        cohorts = db.session.execute(select(Cohort.__table__).order_by(Cohort.id)).all()
         gate = _gate(lived, now=now)
     readable = {one.id: waiting for one in cohorts if (waiting := _waiting(one)) is not None}
     told = [one for one in cohorts if one.id in readable]
@@ -98,14 +88,14 @@ def _draw(*, now: datetime) -> Outlooks:
     return {one.id: outlook for one, outlook in zip(told, drawn, strict=True)}
 
 
-def _waiting(cohort: Cohort) -> int | None:
+def _waiting(cohort: Row[Any]) -> int | None:
     try:
         return projection.of(cohort.name, cohort.line_epoch).length()
     except LineUnavailable:
         return None
 
 
-def _gate(lived: Experience, *, now: datetime) -> Gate:
+def _gate(lived: Lessons, *, now: datetime) -> Gate:
     row = db.session.scalars(select(GateRow)).one()
     health = db.session.scalars(select(Health)).one()
     mail = postage.read(now=now)
@@ -118,8 +108,8 @@ def _gate(lived: Experience, *, now: datetime) -> Gate:
         rate=0.0 if row.paused or mail.stopped_at else _rate(row, mail),
         free=free,
         pace_now=pace_now,
-        pace_lately=lately.pace_lately(row.rate, free, lived.admitted, lived.hours, pace_now),
-        pace_limit=lately.pace_limit(pace_now, _strain(health) if factor < 1 else None),
+        pace_lately=trends.pace_lately(row.rate, free, lived.admitted, lived.allowed, pace_now),
+        pace_limit=trends.pace_limit(pace_now, _strain(health) if factor < 1 else None),
         mails=_mails(mail, now=now),
         day_ends=_day_ends(now),
         coming_back=coming_back,
@@ -161,8 +151,8 @@ def _no_shows() -> tuple[float, Seats]:
     """Of those still to be invited the share who never come; and the seats that come back."""
     curve = db.session.scalars(select(NoShows.curve)).one()
     if not curve:
-        return lately.NO_SHOW, ()
+        return trends.NO_SHOW, ()
     not_later = [row[0] for row in curve]
     open_by_age = {age: row[3] for age, row in enumerate(curve) if row[3]}
     coming = survival.coming(open_by_age, not_later, len(curve))
-    return lately.no_show(Share(*curve[-1][:3])), tuple(hour.expired for hour in coming)
+    return trends.no_show(Share(*curve[-1][:3])), tuple(one.expired for one in coming)

@@ -16,7 +16,8 @@ FLOORS: dict[str, int] = {
     for floor, names in enumerate(
         [
             ["errors", "failpoints", "prepared", "together"],
-            ["config", "members", "policy", "tokens"],
+            ["members", "policy", "settable", "tokens"],
+            ["config"],
             ["extensions", "line", "log", "rehearsal"],
             ["lately", "limits", "models", "rows", "wake"],
             ["crowds", "notes", "postage", "standing", "switches"],

@@ -33,13 +33,13 @@ def _kinds_sent(deliver: Deliver, at: datetime) -> list[str]:
 
 @pytest.fixture
 def owed(app: Flask, now: datetime, deliver: Deliver) -> Entry:
-    """Alice, who is invited; to whom that, a link to act and a welcome are owed."""
+    """Alice, who is owed an invitation and a link to act; and Bob is owed where he stands."""
     alice = people.wait_in_line(ALICE, now=now)
     deliver(now)
     people.invite(alice, now=now)
-    for kind in ("standing", "act"):
-        outbox.stage(kind, [alice.id], now=now)
+    outbox.stage("act", [alice.id], now=now)
     db.session.commit()
+    people.wait_in_line(BOB, now=now)
     return alice
 
 

@@ -22,7 +22,7 @@ from waitlist.models import Cohort, Entry, Gate, Invitation, MailPace
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 QUICK = settings(
-    max_examples=40,
+    max_examples=25,
     deadline=None,
     derandomize=True,
     database=None,

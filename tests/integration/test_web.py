@@ -309,6 +309,7 @@ def test_logs_name_routes_and_neither_tokens_nor_addresses(
     browser.get(f"/place/{links.entry_token(Purpose.PLACE, entry)}?lang=fr")
     browser.get(f"/place/{confirm}")
     browser.get(f"/nowhere/{confirm}")
+    mails += deliver()
     people.invite(entry, now=now)
     mails += deliver()
     invite = links.invitation_token(people.invitation_of(entry))

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from waitlist.policy import lately, opening, wait
+from waitlist.policy import opening, trends, wait
 from waitlist.policy.calibration import PRIOR
 from waitlist.policy.flow import DAY, HOUR, Contender, Gate
+from waitlist.policy.forecast import courses
 from waitlist.policy.survival import Share
 from waitlist.policy.wait import Range, ShownRange, estimate, shown_range
 
@@ -72,6 +73,12 @@ def test_a_line_into_which_people_come_keeps_some_of_its_share() -> None:
     assert _foretold(2_699, Gate(3_600, WIDE), mine, other) == pytest.approx(HOUR, rel=0.02)
 
 
+def test_empty_lines_into_which_people_come_are_foretold_in_few_steps() -> None:
+    empty, long = [Contender(0, arriving=60), Contender(0, arriving=90)], Contender(100_000)
+    drawn = courses(Gate(3_600, WIDE, front=0.3), [*empty, long])
+    assert len(drawn[-1].times) < 100
+
+
 def test_a_line_that_opens_meanwhile_takes_its_share_from_then_on() -> None:
     other = Contender(10_000, spans=((300.0, math.inf),))
     took = _foretold(599, Gate(3_600, WIDE), Contender(10_000), other)
@@ -120,10 +127,14 @@ def test_the_mails_of_a_day_bind_who_can_be_invited_on_it() -> None:
     assert _foretold(699, gate) == pytest.approx(6 * HOUR + DAY + 100)
 
 
-def test_after_half_an_hour_the_pace_of_the_last_hour_is_believed_in() -> None:
-    gate = Gate(3_600, WIDE, pace_now=1.0, pace_lately=0.5)
-    assert _foretold(1_799, gate) == pytest.approx(HOUR / 2)
-    assert _foretold(3_599, gate) == pytest.approx(HOUR / 2 + HOUR, rel=0.01)
+def test_the_pace_of_the_last_hour_is_believed_in() -> None:
+    assert _foretold(1_799, Gate(3_600, WIDE, pace_lately=0.5)) == pytest.approx(HOUR)
+
+
+def test_a_pace_that_is_slower_now_stays_so_for_half_an_hour() -> None:
+    gate = Gate(3_600, WIDE, pace_now=0.5, pace_lately=1.0)
+    assert _foretold(899, gate) == pytest.approx(HOUR / 2)
+    assert _foretold(2_699, gate) == pytest.approx(HOUR, rel=0.01)
 
 
 def test_a_pace_that_the_products_health_lets_grow_grows() -> None:
@@ -207,14 +218,16 @@ def test_a_range_is_rounded_outward(one: float, other: float) -> None:
 @pytest.mark.parametrize(
     "low, high, shown",
     [
-        (3, 40, ShownRange(0, 1, "minute")),
-        (130, 500, ShownRange(2, 9, "minute")),
-        (13 * 60, 41 * 60, ShownRange(10, 45, "minute")),
-        (50 * 60, 3.2 * HOUR, ShownRange(0, 4, "hour")),
-        (2.2 * HOUR, 3.9 * HOUR, ShownRange(2, 4, "hour")),
-        (1.5 * DAY, 2.5 * DAY, ShownRange(1, 3, "day")),
-        (24 * DAY, 34 * DAY, ShownRange(3, 5, "week")),
-        (80 * DAY, 140 * DAY, ShownRange(2, 5, "month")),
+        (3, 40, ShownRange(0, "minute", 1, "minute")),
+        (130, 500, ShownRange(2, "minute", 9, "minute")),
+        (13 * 60, 41 * 60, ShownRange(10, "minute", 45, "minute")),
+        (52 * 60, 3.2 * HOUR, ShownRange(50, "minute", 4, "hour")),
+        (2.2 * HOUR, 3.9 * HOUR, ShownRange(2, "hour", 4, "hour")),
+        (16 * HOUR, 46 * HOUR, ShownRange(15, "hour", 48, "hour")),
+        (16 * HOUR, 60 * HOUR, ShownRange(15, "hour", 3, "day")),
+        (1.5 * DAY, 2.5 * DAY, ShownRange(1, "day", 3, "day")),
+        (24 * DAY, 34 * DAY, ShownRange(3, "week", 5, "week")),
+        (80 * DAY, 140 * DAY, ShownRange(2, "month", 5, "month")),
     ],
 )
 def test_a_range_is_told_in_units_that_people_use(
@@ -225,18 +238,18 @@ def test_a_range_is_told_in_units_that_people_use(
 
 def test_the_last_hour_counts_while_somebody_waited_in_it_all_along() -> None:
     waits = [(0.0, 100.0), (80.0, 1_000.0), (90.0, 1_000.0)]
-    assert lately.busy_since(waits, 1_000.0) == 0.0
-    assert lately.busy_since(waits[1:], 1_000.0) == 80.0
-    assert lately.busy_since([(0.0, 900.0)], 1_000.0) == 1_000.0, "nobody waited at the end"
-    assert lately.busy_since([(0.0, 9_000.0)], 9_000.0) == 9_000.0 - lately.LATELY
+    assert trends.busy_since(waits, 1_000.0) == 0.0
+    assert trends.busy_since(waits[1:], 1_000.0) == 80.0
+    assert trends.busy_since([(0.0, 900.0)], 1_000.0) == 1_000.0, "nobody waited at the end"
+    assert trends.busy_since([(0.0, 9_000.0)], 9_000.0) == 9_000.0 - trends.LATELY
 
 
 def test_a_rate_that_isnt_kept_is_noticed_unless_seats_are_short() -> None:
-    assert lately.pace_lately(3_600, 1e5, 2_000, 1.0, 1.0) == pytest.approx(0.56, abs=0.01)
-    assert lately.pace_lately(3_600, 100, 2_000, 1.0, 1.0) == 1.0
-    assert lately.pace_lately(3_600, 1e5, 0, 0.0, 0.7) == pytest.approx(0.7)
+    assert trends.pace_lately(3_600, 1e5, 2_000, 3_600, 1.0) == pytest.approx(0.56, abs=0.01)
+    assert trends.pace_lately(3_600, 100, 2_000, 3_600, 1.0) == 1.0
+    assert trends.pace_lately(3_600, 1e5, 0, 0.0, 0.7) == pytest.approx(0.7)
 
 
 def test_no_shows_of_which_little_is_known_arent_believed_in() -> None:
-    assert lately.no_show(Share(0.0, 0.0, 1.0)) == lately.NO_SHOW
-    assert lately.no_show(Share(0.8, 0.7, 0.9)) == pytest.approx(0.2)
+    assert trends.no_show(Share(0.0, 0.0, 1.0)) == trends.NO_SHOW
+    assert trends.no_show(Share(0.8, 0.7, 0.9)) == pytest.approx(0.2)

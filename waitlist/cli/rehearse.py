@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
+from rich.progress import track
 
 from waitlist.cli import terminal
 from waitlist.config import ROOT
@@ -40,7 +43,7 @@ def command(
     Nothing of the service is read or changed. It prints what came out and draws it.
     """
     scenarios = [find(name) for name in (scenario, other) if name is not None]
-    played = [play(one, seed) for one in scenarios]
+    played = [play(one, seed, each=partial(_progress, one.name)) for one in scenarios]
     figures = [summary(one) for one in played]
     picture = None if no_picture else _draw(played, output)
     if as_json:
@@ -51,12 +54,23 @@ def command(
         click.echo(f"The picture: {picture}")
 
 
+def _progress(name: str, steps: range) -> Iterable[int]:
+    """The steps, and how far it is on a terminal's stderr."""
+    console = Console(stderr=True)
+    return track(
+        steps, f"{name} …", console=console, transient=True, disable=not console.is_terminal
+    )
+
+
 def _draw(played: list[Played], output: Path | None) -> Path:
     from waitlist.rehearsal import plots  # matplotlib takes half a second, and only this wants it
 
     names = "-and-".join(one.scenario.name for one in played)
     path = output or PICTURES / f"{names}.png"
-    plots.draw(played, path)
+    try:
+        plots.draw(played, path)
+    except OSError as error:
+        terminal.refuse(f"the picture can't be written ({error}): give another --output")
     return path
 
 

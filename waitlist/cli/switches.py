@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import click
 
@@ -13,8 +12,6 @@ from waitlist.cli import terminal, times
 from waitlist.cli.gate import change, if_version
 from waitlist.config import LOCALES
 from waitlist.errors import ValueRefused
-
-DURATION = re.compile(r"(\d+)(m|h)")
 
 
 @click.command()
@@ -107,7 +104,7 @@ def ignore_health(
     if [duration is not None, until is not None, stop].count(True) != 1:
         raise click.UsageError("say one of --for, --until, --stop")
     now = datetime.now(UTC)
-    end = now if stop else now + _duration(duration) if duration else times.read(until or "")
+    end = now if stop else now + times.read_while(duration) if duration else times.read(until or "")
     if not stop and end <= now:
         raise ValueRefused("that is past: to heed the product's health again, say --stop")
     change(Wanted(ignore_health_until=end), reason, as_json, version, now=now)
@@ -131,10 +128,3 @@ def _text(words: str) -> str:
     if not text:
         raise ValueRefused("a notice says something; to take it away: flask gate notice --clear")
     return text
-
-
-def _duration(words: str) -> timedelta:
-    found = DURATION.fullmatch(words)
-    if not found or not int(found[1]) or len(found[1]) > len("1440"):
-        raise ValueRefused(f"a time is such as 30m or 2h, and 24h at most, not {words!r}")
-    return timedelta(**{"minutes" if found[2] == "m" else "hours": int(found[1])})

@@ -17,7 +17,6 @@ from waitlist.admission.rounds import Outcome
 from waitlist.cli import terminal, times
 from waitlist.extensions import reading, settings
 
-UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 NAMES = {"at": "asked at", "over_seconds": "over", "by_list": "of a list", "back": "back in line"}
 MOST_SHOWN = 50  # people of a recalled wave, unless as JSON
 
@@ -50,7 +49,7 @@ def say_outcome(outcome: Outcome, unable: Sequence[Unable], as_json: bool) -> No
 def show_wave(wave: WaveView, stands: Progress) -> None:
     """Print a wave, and what has become of those it admitted."""
     shown = {**vars(wave), **vars(stands)}
-    over = wave.over_seconds and _words(wave.over_seconds)
+    over = _over(wave)
     shown |= {"by_list": "yes" if wave.by_list else "no", "over_seconds": over}
     rows = [(key, times.shown(it) if isinstance(it, datetime) else it) for key, it in shown.items()]
     named = [
@@ -80,7 +79,11 @@ def _within() -> str:
 
 
 def _say_plan(wave: WaveView) -> None:
-    over = f", spread over {_words(wave.over_seconds)}" if wave.over_seconds else ""
+    over = (
+        f", spread over {times.shown_while(timedelta(seconds=wave.over_seconds))}"
+        if wave.over_seconds
+        else ""
+    )
     click.echo(
         f"Wave {wave.id} is planned: {wave.asked:,} people ({_whom(wave)}) "
         f"from {times.shown(wave.starts_at)} on{over}."
@@ -109,7 +112,7 @@ def _as_json(outcome: Outcome, wave: WaveView, unable: Sequence[Unable]) -> dict
 
 def row(wave: WaveView) -> tuple[Any, ...]:
     """The wave in a list."""
-    over = _words(wave.over_seconds) if wave.over_seconds else None
+    over = _over(wave)
     asked, admitted = f"{wave.asked:,}", f"{wave.admitted:,}"
     start = times.shown(wave.starts_at)
     return (wave.id, wave.state, _whom(wave), asked, admitted, start, over, wave.actor, wave.note)
@@ -119,9 +122,6 @@ def _whom(wave: WaveView) -> str:
     return "a list" if wave.by_list else wave.cohort or "all open cohorts"
 
 
-def _words(seconds: int) -> str:
-    """A while in words, such as 2h."""
-    for unit, length in reversed(UNITS.items()):
-        if timedelta(seconds=seconds) % length == timedelta(0):
-            return f"{timedelta(seconds=seconds) // length}{unit}"
-    return f"{seconds}s"
+def _over(wave: WaveView) -> str | None:
+    seconds = wave.over_seconds
+    return times.shown_while(timedelta(seconds=seconds)) if seconds else None

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 
 from waitlist.errors import ValueRefused
 from waitlist.extensions import settings
 
 FORM = "such as 2027-02-21T15:00, in the operators' zone (TIMEZONE) unless it ends in Z or +01:00"
+
+WHILE = re.compile(r"(\d{1,6})([mhd])")
+UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 
 
 def read(words: str, *, named: str = "a time") -> datetime:
@@ -49,3 +53,19 @@ def _in_our_zone(wall: datetime) -> datetime:
             "is meant, by an offset such as +01:00 at its end, or Z"
         )
     return at
+
+
+def read_while(words: str) -> timedelta:
+    """How long 30m, 2h or 1d is; `ValueRefused` for other words."""
+    found = WHILE.fullmatch(words.strip())
+    if not found or not int(found[1]):
+        raise ValueRefused(f"a while is such as 30m, 2h or 1d, not {words!r}")
+    return int(found[1]) * UNITS[found[2]]
+
+
+def shown_while(duration: timedelta) -> str:
+    """A while in the same words, such as 2h."""
+    for unit, length in reversed(UNITS.items()):
+        if duration % length == timedelta(0):
+            return f"{duration // length}{unit}"
+    return f"{duration.total_seconds():.0f}s"

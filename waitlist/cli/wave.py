@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import chain
 from typing import TextIO
 
@@ -15,8 +14,6 @@ from waitlist.admission.plans import When
 from waitlist.cli import dry_run, telling, terminal, times
 from waitlist.errors import ValueRefused
 from waitlist.extensions import reading
-
-WHILE = re.compile(r"(\d{1,6})([mhd])")
 
 
 def planned(command: Callable[..., None]) -> Callable[..., None]:
@@ -164,14 +161,7 @@ def recall_command(wave_id: int, revoke: bool, reason: str, as_json: bool) -> No
 
 def _when(starts_at: str | None, over: str | None) -> When:
     at = None if starts_at is None else times.read(starts_at)
-    return When(at, None if over is None else _while(over))
-
-
-def _while(words: str) -> timedelta:
-    found = WHILE.fullmatch(words.strip())
-    if not found or not int(found[1]):
-        raise ValueRefused(f"a while is such as 30m, 2h or 1d, not {words!r}")
-    return int(found[1]) * telling.UNITS[found[2]]
+    return When(at, None if over is None else times.read_while(over))
 
 
 def _lines(file: TextIO | None) -> Iterable[str]:

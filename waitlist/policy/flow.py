@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 HOUR = 3600.0
 DAY = 24 * HOUR
-SOON = HOUR / 2  # for so long the pace of now is believed in, then that of the last hour
+SOON = HOUR / 2  # for so long a pace that is slower now stays so; then that of the last hour counts
 DOUBLES = 3 * HOUR  # in which a pace doubles that the product's health lets grow
 HORIZON = 400 * DAY  # nobody is told of a wait that is longer
 SHORTEST = 1.0  # seconds of a step, at least
@@ -125,7 +125,7 @@ class Flow:
     def _pace(self) -> float:
         gate = self._gate
         if self._at < SOON:
-            return gate.pace_now
+            return min(gate.pace_now, gate.pace_lately)
         return max(gate.pace_lately, min(gate.pace_limit, gate.pace_lately * self._growth()))
 
     def _growth(self) -> float:
@@ -135,7 +135,8 @@ class Flow:
         """How many people a second a cohort can use at most, from now on."""
         one = self._all[n]
         by_quota = math.inf if self._room[n] >= 1 else self._coming_back() * one.part
-        return min(by_quota, math.inf if self._waiting[n] > FEW else one.arriving / HOUR)
+        as_they_come = one.arriving / HOUR / (1 - self._gate.front)
+        return min(by_quota, math.inf if self._waiting[n] > FEW else as_they_come)
 
     def _opened(self) -> list[int]:
         return [n for n, one in enumerate(self._all) if _holds(one.spans, self._at)]

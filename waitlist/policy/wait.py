@@ -19,8 +19,8 @@ from waitlist.policy.forecast import Course, OpenTime, courses
 EXACT_BELOW = 100  # positions that are shown as they are
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 UNITS = {"minute": MINUTE, "hour": HOUR, "day": DAY, "week": 7 * DAY, "month": 30 * DAY}
-LONGEST = {"minute": 90 * MINUTE, "hour": DAY, "day": 14 * DAY, "week": 70 * DAY}  # told in it
-FINE_UP_TO, COARSE = 10, 5  # minutes are told one by one up to ten, then by five
+LONGEST = {"minute": 90 * MINUTE, "hour": 2 * DAY, "day": 14 * DAY, "week": 70 * DAY}  # told in it
+COARSELY = {"minute": (10, 5), "hour": (12, 3)}  # told one by one up to ten, then by five
 
 
 class Range(NamedTuple):
@@ -36,16 +36,17 @@ class Range(NamedTuple):
 
 
 class ShownRange(NamedTuple):
-    """A range as people are told it: from so many to so many minutes, hours, days, …"""
+    """A range as people are told it: from so many minutes, hours, … (0: up to) to so many."""
 
-    low: int  # 0: up to `high`
+    low: int
+    low_unit: str
     high: int
     unit: str
 
     @property
     def seconds(self) -> tuple[int, int]:
         """The same in seconds."""
-        return self.low * UNITS[self.unit], self.high * UNITS[self.unit]
+        return self.low * UNITS[self.low_unit], self.high * UNITS[self.unit]
 
 
 @dataclass(frozen=True)
@@ -84,16 +85,21 @@ def estimate(ahead: int, outlook: Outlook) -> Range | None:
 
 def shown_range(told: Range) -> ShownRange:
     """The range that people see: rounded outward, to units in which they would say it."""
-    unit = next((name for name, longest in LONGEST.items() if told.high <= longest), "month")
-    low, high = (seconds / UNITS[unit] for seconds in (told.low, told.high))
-    low_step, high_step = (
-        COARSE if unit == "minute" and number > FINE_UP_TO else 1 for number in (low, high)
-    )
-    return ShownRange(
-        math.floor(low / low_step) * low_step,
-        max(1, math.ceil(high / high_step) * high_step),
-        unit,
-    )
+    unit = _unit(told.high)
+    low_unit = unit if told.low >= UNITS[unit] else _unit(told.low)
+    low = math.floor(told.low / _step(told.low, low_unit)) * _step(told.low, low_unit)
+    high = math.ceil(told.high / _step(told.high, unit)) * _step(told.high, unit)
+    return ShownRange(low // UNITS[low_unit], low_unit, max(high, UNITS[unit]) // UNITS[unit], unit)
+
+
+def _unit(seconds: float) -> str:
+    return next((name for name, longest in LONGEST.items() if seconds <= longest), "month")
+
+
+def _step(seconds: float, unit: str) -> int:
+    """To how many seconds it is rounded."""
+    fine_up_to, coarse = COARSELY.get(unit, (math.inf, 1))
+    return UNITS[unit] * (coarse if seconds > fine_up_to * UNITS[unit] else 1)
 
 
 def shown_position(position: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 import numpy as np
@@ -26,10 +26,15 @@ from waitlist.rehearsal.steering import Steering
 IMPORT_SLOTS = 1_000  # an import's people stand in so many slots before the first
 
 
-def play(scenario: Scenario, seed: int | None = None) -> Played:
-    """The launch as it goes with this seed, or with the scenario's own."""
+def play(
+    scenario: Scenario, seed: int | None = None, *, each: Callable[[range], Iterable[int]] = iter
+) -> Played:
+    """The launch as it goes with this seed, or with the scenario's own.
+
+    `each` goes through the steps; give another one to tell somebody how far it is.
+    """
     launch = Launch(scenario, scenario.seed if seed is None else seed)
-    for step in range(scenario.steps):
+    for step in each(range(scenario.steps)):
         launch.play_step(step)
     launch.played.changed_at = launch.operating.changed_at
     return launch.played

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from waitlist.policy import lately, opening, survival, wait
+from waitlist.policy import opening, survival, trends, wait
 from waitlist.policy.calibration import PRIOR, Sample, Spread, learn
 from waitlist.policy.deadlines import GRACE
 from waitlist.policy.flow import HOUR, Contender, Gate, Span
 from waitlist.policy.forecast import OpenTime
-from waitlist.policy.lately import LATELY
+from waitlist.policy.trends import LATELY
 from waitlist.policy.wait import Outlook
 from waitlist.rehearsal.record import Watched
 
@@ -95,12 +95,12 @@ class Foretelling:
             free=free,
             pace_now=pace_now,
             pace_lately=self._pace(step, rate, free, pace_now),
-            pace_limit=lately.pace_limit(pace_now, self._strain()),
+            pace_limit=trends.pace_limit(pace_now, self._strain()),
             coming_back=tuple(hour.expired for hour in coming),
-            no_show=lately.no_show(learned.curve[-1]),
+            no_show=trends.no_show(learned.curve[-1]),
             back_after=(self.launch.scenario.completing.within + GRACE).total_seconds(),
             leaving=self._leaving(step),
-            front=lately.front(front, people),
+            front=trends.front(front, people),
         )
 
     def _pace(self, step: int, rate: float, free: int, pace_now: float) -> float:
@@ -110,18 +110,18 @@ class Foretelling:
         waits = [
             (max(one.at, opened[one.cohort]), one.admitted_at or now)
             for one in self.launch.played.watched
-            if not one.left and (one.admitted_at or now) >= now - lately.LATELY
+            if not one.left and (one.admitted_at or now) >= now - trends.LATELY
         ]
-        since = max(lately.busy_since(waits, now), *changed[-1:], 0.0)
+        since = max(trends.busy_since(waits, now), *changed[-1:], 0.0)
         admitted = float(self.by_ticks[int(since / seconds) : step].sum())
-        hours = (now - since) / HOUR
-        return lately.pace_lately(rate, free, admitted, hours, pace_now)
+        allowed = rate * (now - since) / HOUR
+        return trends.pace_lately(rate, free, admitted, allowed, pace_now)
 
     def _opened(self, cohort: int, step: int) -> float:
         """Since when a cohort is open, if it is."""
-        since = lately.LATELY / self.launch.seconds
+        since = trends.LATELY / self.launch.seconds
         spans = self._spans(cohort, step - since)
-        now = [begin for begin, end in spans if begin < lately.LATELY <= end]
+        now = [begin for begin, end in spans if begin < trends.LATELY <= end]
         return (step - since) * self.launch.seconds + (now[0] if now else math.inf)
 
     def _strain(self) -> float | None:

@@ -90,7 +90,8 @@ def _same_scales(columns: Sequence[Sequence[Axes]]) -> None:
         top = max(axes.get_ylim()[1] for axes in beside)
         scale = "log" if any(axes.get_yscale() == "log" for axes in beside) else "linear"
         for axes in beside:
-            axes.set_yscale(scale)
+            if scale == "log":
+                _logarithmic(axes)
             axes.set_ylim(1 if scale == "log" else 0, top)
 
 
@@ -132,8 +133,7 @@ def _admissions(axes: Axes, played: Played) -> None:
         _plot(axes, played, played.total(name) * _per_hour(played), label, colour)
     _people(axes)
     if played.total("joined").max() > CROWDED * played.total("admitted").max():
-        axes.set_yscale("log")
-        axes.set_ylim(bottom=1)
+        _logarithmic(axes)
 
 
 def _seats(axes: Axes, played: Played) -> None:
@@ -266,6 +266,12 @@ def _people(axes: Axes, columns: int = 1) -> None:
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
     _legend(axes, columns)
+
+
+def _logarithmic(axes: Axes) -> None:
+    axes.set_yscale("log")
+    axes.set_ylim(bottom=1)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
 
 
 def _legend(axes: Axes, columns: int = 1) -> None:

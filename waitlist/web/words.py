@@ -58,18 +58,21 @@ def number(value: int) -> str:
 
 def wait(told: ShownRange, zone: str, now: datetime) -> str:
     """A range of time in the reader's language, such as "about 2 to 4 hours"."""
-    day, *others = {
-        (now + timedelta(seconds=seconds)).astimezone(ZoneInfo(zone)).date()
-        for seconds in told.seconds
-    }
-    if not others and day == now.astimezone(ZoneInfo(zone)).date() + timedelta(days=1):
+    today = now.astimezone(ZoneInfo(zone)).date()
+    ends = ((now + timedelta(seconds=end)).astimezone(ZoneInfo(zone)) for end in told.seconds)
+    if {end.date() for end in ends} == {today + timedelta(days=1)}:
         return str(gettext("tomorrow"))
-    high = format_unit(told.high, f"duration-{told.unit}", "long", locale=get_locale())
+    high = _so_many(told.high, told.unit)
     if not told.low:
         return str(gettext("up to %(wait)s", wait=high))
-    if told.low == told.high:
-        return str(gettext("about %(wait)s", wait=high))
-    return str(gettext("about %(low)s to %(high)s", low=number(told.low), high=high))
+    same = told.low_unit == told.unit
+    low = number(told.low) if same else _so_many(told.low, told.low_unit)
+    return str(gettext("about %(low)s to %(high)s", low=low, high=high))
+
+
+def _so_many(how_many: int, unit: str) -> str:
+    """Such as "3 hours", in the reader's language."""
+    return format_unit(how_many, f"duration-{unit}", "long", locale=get_locale())
 
 
 def sentences(reasons: Mapping[str, str]) -> dict[str, str]:
