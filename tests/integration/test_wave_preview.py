@@ -185,6 +185,9 @@ def test_a_dry_run_says_what_would_keep_it_from_admitting(app: Flask, now: datet
     db.session.execute(update(MailPace).values(stopped_at=now))
     db.session.commit()
     assert _limit(9, now) == "bounces"
+    cohorts.change("general", actor="test", now=now, opens_at=now, quota=None)
+    waits = preview.of_next(3, cohort=None, now=now, when=When(now + HOUR))
+    assert (len(waits.people), waits.mail.first) == (3, None)
 
 
 def test_mails_would_be_out_after_the_undo_at_the_pace_of_mail(

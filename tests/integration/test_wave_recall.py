@@ -322,26 +322,32 @@ def test_a_wave_that_another_process_runs_stops_before_the_next_person(
     db.session.rollback()
 
 
-def test_a_halt_and_a_running_wave_at_once_agree_on_who_came_in(
+def test_a_halt_waits_for_the_round_that_is_under_way_and_tells_whom_it_admitted(
     app: Flask, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever takes the gate's lock first: nobody is admitted after the halt's commit."""
-    monkeypatch.setattr(rounds, "ROUND", 1)
-    people.crowd(40, now=now)
+    """By the gate's lock: nobody is admitted after the halt's commit."""
+    monkeypatch.setattr(rounds, "ROUND", 2)
+    people.crowd(20, now=now)
     people.open_gate(100, now=now)
+    inside = threading.Event()
+
+    def hold(place: str) -> None:
+        if place == "admission.before-commit" and not inside.is_set():
+            inside.set()
+            threading.Event().wait(0.5)
+
+    monkeypatch.setattr(rounds, "failpoint", hold)
 
     def run() -> int:
-        return waves.admit(40, cohort=None, actor="test", now=now).admitted
+        return waves.admit(15, cohort=None, actor="test", now=now).admitted
 
     def stop() -> int:
-        while not (ids := db.session.scalars(select(Wave.id)).all()):
-            db.session.rollback()
-        db.session.rollback()
-        return recall.halt(ids[0], actor="ines", reason="", now=now).admitted
+        assert inside.wait(10)
+        return recall.halt(1, actor="ines", reason="", now=now).admitted
 
     came, told = people.at_once(app, [run, stop])
     assert came == told == _count(Invitation)
-    assert came < 40
+    assert 2 <= came < 15
 
 
 @pytest.mark.parametrize("state", ["done", "halted", "recalled"])

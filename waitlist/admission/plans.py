@@ -74,11 +74,12 @@ def carry_on(wave_id: int, *, now: datetime, most: int | None = None) -> Outcome
     return outcome
 
 
-def may_take(gate: Gate, asked: int, *, paused: bool, now: datetime) -> Budget:
+def may_take(gate: Gate, asked: int, *, now: datetime) -> Budget:
     """How many a wave by hand may take at `now` of so many; a dry run asks it too."""
     if postage.read(now=now).stopped_at is not None:
         return Budget(0, "bounces")
-    return pace.wave_budget(paused=paused, asked=asked, free=gate.capacity - gate.seats_used)
+    free = gate.capacity - gate.seats_used
+    return pace.wave_budget(paused=gate.paused, asked=asked, free=free)
 
 
 def plan_of(wave: Wave) -> Plan:
@@ -129,7 +130,7 @@ class ByHand:
         if not self.at_once and bounds.held(gate, now=now):
             return Budget(0, "health")
         left = self.wave.asked - self.wave.admitted
-        self.rest = may_take(gate, left, paused=gate.paused, now=now)
+        self.rest = may_take(gate, left, now=now)
         due = left if self.at_once else _due(self.wave, now=now)
         if due == left or self.rest.people < due:
             return self.rest

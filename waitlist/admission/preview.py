@@ -18,8 +18,9 @@ from waitlist.admission.mailtimes import MailTimes
 from waitlist.admission.passing import PassedOver
 from waitlist.admission.plans import AT_ONCE, When
 from waitlist.extensions import db, reading
+from waitlist.line import NOWHERE
 from waitlist.models import Cohort, Entry, Gate
-from waitlist.policy import waves
+from waitlist.policy import pace, waves
 from waitlist.policy.pace import Budget
 from waitlist.rows import ids
 
@@ -75,7 +76,8 @@ def of_next(asked: int, *, cohort: str | None, now: datetime, when: When = AT_ON
         shares, _ = rounds.decide(budget.people, rounds.claims_on(drawing.waiting))
     turns = waves.turns(shares, budget.people)
     standing = {id_: chain.from_iterable(one.line.pages()) for id_, one in drawn.items()}
-    taken = [_Taken(cohort_id, *next(standing[cohort_id])) for cohort_id in turns]
+    drawn_in_turn = ((cohort_id, next(standing[cohort_id], None)) for cohort_id in turns)
+    taken = [_Taken(cohort_id, *one) for cohort_id, one in drawn_in_turn if one]  # some may leave
     limit = rounds.limit_of(budget, budget.people, drawing, turns)
     with reading():
         last = {one.cohort_id: (one.rank, one.entry_id) for one in taken}
@@ -90,7 +92,6 @@ def of_named(entry_ids: Sequence[int], *, now: datetime, when: When = AT_ONCE) -
         named = _standing(entry_ids)
         budget = _budget(len(entry_ids), when, now=now)
         claims = rounds.claims_on(Counter(one.cohort_id for one in named))
-    drawn = {id_: claim.waiting for id_, claim in claims.items()}
     room = {id_: claim.room for id_, claim in claims.items()}
     turns = waves.named_turns([one.cohort_id for one in named], room, budget.people)
     taken, left = [], Counter(turns)
@@ -98,7 +99,7 @@ def of_named(entry_ids: Sequence[int], *, now: datetime, when: When = AT_ONCE) -
         if left[one.cohort_id]:
             left[one.cohort_id] -= 1
             taken.append(one)
-    limit = budget.limit if len(turns) == budget.people else "quota" if drawn else "nobody"
+    limit = budget.limit if len(turns) == budget.people else "quota" if named else "nobody"
     begins_at = when.starts_at or now
     return _preview(len(entry_ids), limit, taken, PassedOver(), when, begins_at=begins_at, now=now)
 
@@ -113,9 +114,11 @@ def _begin(cohort: str | None, when: When, *, now: datetime) -> tuple[datetime, 
 
 
 def _budget(asked: int, when: When, *, now: datetime) -> Budget:
-    """As the wave would find it: what isn't at once waits until the gate is resumed."""
+    """As the wave would find it: what isn't at once waits until nothing holds it but the seats."""
     gate = db.session.scalars(select(Gate)).one()
-    return plans.may_take(gate, asked, paused=gate.paused and when.is_at_once, now=now)
+    if when.is_at_once:
+        return plans.may_take(gate, asked, now=now)
+    return pace.wave_budget(paused=False, asked=asked, free=gate.capacity - gate.seats_used)
 
 
 def _standing(entry_ids: Sequence[int]) -> list[_Taken]:
@@ -139,42 +142,44 @@ def _preview(
     begins_at: datetime,
     now: datetime,
 ) -> Preview:
-    of_cohort = Counter(one.cohort_id for one in taken)
-    people = [one.entry_id for one in taken]
-    ends = sorted({*range(min(SHOWN, len(taken))), *range(max(0, len(taken) - SHOWN), len(taken))})
+    by_cohort = Counter(one.cohort_id for one in taken)
     with reading():
         cohorts = {one.id: one for one in db.session.scalars(select(Cohort).order_by(Cohort.id))}
-        who = [people[nth] for nth in ends]
-        addresses = db.session.execute(select(Entry.id, Entry.address).where(Entry.id.in_(who)))
-        address_of: dict[int, str] = dict(addresses.all())
-        seats = _seats(of_cohort, cohorts)
-        giving = [cohorts[id_] for id_ in of_cohort]
-        mail = mailtimes.of(len(people), giving, when, begins_at=begins_at, now=now)
-        names = {id_: one.name for id_, one in cohorts.items()}
-        epochs = {id_: one.line_epoch for id_, one in cohorts.items()}
-    shown = [taken[nth] for nth in ends]
-    places = projection.places(
-        (one.entry_id, names[one.cohort_id], epochs[one.cohort_id]) for one in shown
-    )
+        seats = _seats(by_cohort, cohorts)
+        giving = [cohorts[id_] for id_ in by_cohort]
+        mail = mailtimes.of(len(taken), giving, when, begins_at=begins_at, now=now)
+        lines = {id_: (one.name, one.line_epoch) for id_, one in cohorts.items()}
     return Preview(
         asked=asked,
         limit=limit,
-        people=people,
-        by_cohort={names[id_]: number for id_, number in sorted(of_cohort.items())},
-        ends=[
-            Foreseen(
-                nth + 1,
-                places[one.entry_id].position if one.entry_id in places else None,
-                one.entry_id,
-                address_of[one.entry_id],
-                names[one.cohort_id],
-            )
-            for nth, one in zip(ends, shown, strict=True)
-        ],
+        people=[one.entry_id for one in taken],
+        by_cohort={lines[id_][0]: people for id_, people in sorted(by_cohort.items())},
+        ends=_ends(taken, lines),
         seats=seats,
         mail=mail,
         passed_over=passed_over,
     )
+
+
+def _ends(taken: Sequence[_Taken], lines: Mapping[int, tuple[str, str | None]]) -> list[Foreseen]:
+    """The first and the last, by the names and epochs of their lines."""
+    shown = list(enumerate(taken, 1))
+    shown = shown if len(shown) <= 2 * SHOWN else shown[:SHOWN] + shown[-SHOWN:]
+    places = projection.places((one.entry_id, *lines[one.cohort_id]) for _, one in shown)
+    who = [one.entry_id for _, one in shown]
+    with reading():
+        rows = db.session.execute(select(Entry.id, Entry.address).where(Entry.id.in_(who)))
+        address_of: dict[int, str] = dict(rows.all())
+    return [
+        Foreseen(
+            nth,
+            places.get(one.entry_id, NOWHERE).position,
+            one.entry_id,
+            address_of[one.entry_id],
+            lines[one.cohort_id][0],
+        )
+        for nth, one in shown
+    ]
 
 
 def _seats(of_cohort: Mapping[int, int], cohorts: Mapping[int, Cohort]) -> dict[str, Seats]:
