@@ -17,7 +17,7 @@ from typing import Any
 from flask import current_app
 from sqlalchemy import Row, and_, delete, func, insert, select, update
 
-from waitlist import outlook, projection
+from waitlist import experience, outlook, projection
 from waitlist.errors import LineUnavailable
 from waitlist.extensions import db, reading, settings
 from waitlist.models import Cohort, Entry, Estimate, Gate, Invitation
@@ -64,10 +64,10 @@ def sweep_if_due(*, now: datetime) -> None:
 
 
 def sweep(*, now: datetime) -> None:
-    """Score who was let in, take a few more, forget the oldest. Commits."""
+    """Score who was let in, take a few more, forget the oldest, learn. Commits."""
     with reading():
         mark = settings_mark()
-        scores = _scores()
+        scores, lessons = _scores(), experience.learned(now=now)
     taken = list(_take(mark, now=now))
     waits, changed = Estimate.scored_at.is_(None), Estimate.settings_mark != mark
     others = and_(waits, changed, Estimate.settings_changed.is_(False))
@@ -81,6 +81,7 @@ def sweep(*, now: datetime) -> None:
     if taken:
         db.session.execute(insert(Estimate), taken)
     _forget(now=now)
+    experience.store(lessons, now=now)
     db.session.commit()
 
 

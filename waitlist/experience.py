@@ -1,6 +1,7 @@
 """What the last hour taught of waiting: the pace that was kept, who left, and how ranges fared.
 
-Read once a minute and process: every question here is about a bounded number of rows.
+The clock learns it with every sweep of the estimates, and all processes read the one row. Every
+question here is about a bounded number of rows.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, func, select, update
 
 from waitlist.extensions import db
-from waitlist.models import Audit, Cohort, Entry, Estimate, Invitation, Wave
+from waitlist.models import Audit, Cohort, Entry, Estimate, Experience, Gate, Invitation, Wave
 from waitlist.policy import opening, trends
-from waitlist.policy.calibration import Sample, Spread, learn
+from waitlist.policy.calibration import PRIOR, Sample, Spread, learn
 from waitlist.policy.forecast import OpenTime
 
 HOUR = timedelta(hours=1)
@@ -28,36 +29,57 @@ LEFT = ("withdrawn", "removed")
 ToldOf = Row[Any]  # an estimate, with its entry's state and the time at which that one left
 
 
-class Experience(NamedTuple):
+class Lessons(NamedTuple):
     """Numbers for `policy.flow.Gate`, and the spread around what they foretell."""
 
-    admitted: int  # by ticks, while somebody always waited
-    hours: float  # in which they were
-    leaving: float
-    front: float
-    arriving: Mapping[int, float]  # by cohort, people an hour
-    spread: Spread
+    admitted: int = 0  # by ticks, while somebody always waited
+    allowed: float = 0.0  # by the rate, in that time
+    leaving: float = 0.0
+    front: float = 0.0
+    arriving: Mapping[int, float] = {}  # by cohort, people an hour
+    spread: Spread = PRIOR
 
 
-def learned(*, now: datetime) -> Experience:
+def known() -> Lessons:
+    """What was learned last; in the caller's transaction."""
+    row: dict[str, Any] = db.session.scalars(select(Experience.lessons)).one()
+    if not row:
+        return Lessons()
+    arriving = {int(cohort): people for cohort, people in row["arriving"].items()}
+    spread = Spread(tuple((low, middle, high) for low, middle, high in row["spread"]))
+    return Lessons(**row | {"arriving": arriving, "spread": spread})
+
+
+def store(lessons: Lessons, *, now: datetime) -> None:
+    """Let every process know, in the caller's transaction."""
+    row = {**lessons._asdict(), "spread": lessons.spread.at}
+    db.session.execute(update(Experience).values(learned_at=now, lessons=row))
+
+
+def learned(*, now: datetime) -> Lessons:
     """What can be learned by now; in the caller's transaction, which may be one that reads."""
     cohorts = db.session.scalars(select(Cohort)).all()
     told = _told()
     since = _busy_since(told, cohorts, now=now)
-    ticks = select(Wave.at, Wave.admitted, Wave.actor).order_by(Wave.id.desc()).limit(TICKS)
-    latest = ticks.subquery()
-    by_ticks = select(func.coalesce(func.sum(latest.c.admitted), 0)).where(
-        latest.c.actor == "clock", latest.c.at >= since
-    )
     invited = _lately_invited(now=now)
-    return Experience(
-        admitted=db.session.scalar(by_ticks) or 0,
-        hours=(now - since) / HOUR,
+    rate = db.session.scalars(select(Gate.rate)).one()
+    return Lessons(
+        admitted=_by_ticks(since),
+        allowed=rate * ((now - since) / HOUR),
         leaving=_leaving(told, now=now),
         front=trends.front(sum(row.renewals > 0 for row in invited), len(invited)),
         arriving={one.id: _arriving(one.id, invited, now=now) for one in cohorts},
         spread=_spread(told, cohorts, now=now),
     )
+
+
+def _by_ticks(since: datetime) -> int:
+    """How many people ticks let in."""
+    latest = (
+        select(Wave.at, Wave.admitted, Wave.actor).order_by(Wave.id.desc()).limit(TICKS).subquery()
+    )
+    people = select(func.sum(latest.c.admitted))
+    return db.session.scalar(people.where(latest.c.actor == "clock", latest.c.at >= since)) or 0
 
 
 def _told() -> Sequence[ToldOf]:

@@ -50,11 +50,12 @@ def _standing(message: Owed, now: datetime) -> dict[str, Any]:
     entry, invitation = message.entry, latest_invitation(message.entry_id)
     invited = invitation is not None and invitation.state == "open"
     position = projection.place_of(entry).position
+    shown = position and wait.shown_position(position)
     return {
         "state": entry.state,
-        "position": position and wait.shown_position(position),
+        "position": shown,
         "rounded": bool(position and position >= wait.EXACT_BELOW),
-        "wait": outlook.range_of(entry.cohort_id, position, now=now),
+        "wait": shown and outlook.range_of(entry.cohort_id, shown, now=now),
         "timezone": message.cohort.timezone,
         "as_of": now.replace(second=0, microsecond=0),  # nobody is told more
         "invite_link": links.to_invitation(invitation) if invitation and invited else None,

@@ -1,7 +1,6 @@
 """The outlook of every line: by it each estimate is made, whoever shows it.
 
-Drawn every other second and process from the numbers of now, and from what was learned within
-a minute, so that a place costs no statement of its own.
+Drawn every other second and process, so that a place costs no statement of its own.
 """
 
 from __future__ import annotations
@@ -9,13 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Row, select
 
 from waitlist import experience, lately, postage, projection
 from waitlist.errors import LineUnavailable
-from waitlist.experience import Experience
+from waitlist.experience import Lessons
 from waitlist.extensions import db, reading, settings
 from waitlist.models import Cohort, Health, NoShows
 from waitlist.models import Gate as GateRow
@@ -27,35 +26,48 @@ from waitlist.policy.wait import Outlook, ShownRange
 from waitlist.postage import Postage
 
 KEPT = 2.0  # seconds; many cohorts that wait for seats take some hundredths of one to draw
-LEARNED = 60.0
 DAYS = 60  # of which the budgets of mail are told one by one
 
 Outlooks = Mapping[int, Outlook]  # by cohort
 
 
+class _Drawn(NamedTuple):
+    """The outlooks, and the ranges that were asked for since: by cohort and shown position."""
+
+    outlooks: Outlooks
+    ranges: dict[tuple[int, int], ShownRange | None]
+
+
 def of_cohorts(*, now: datetime) -> Outlooks:
     """The outlook of each cohort whose line can be read. Call it outside of a transaction."""
-    return lately.read("outlooks", lambda: _draw(now=now), kept_for=KEPT)
+    return _drawn(now=now).outlooks
 
 
-def range_of(cohort_id: int, position: int | None, *, now: datetime) -> ShownRange | None:
-    """The range that is shown at a position of a cohort's line; None where nobody can say."""
-    outlook = None if position is None else of_cohorts(now=now).get(cohort_id)
-    if position is None or outlook is None:
-        return None
-    told = wait.estimate(position - 1, outlook)
-    return told and wait.shown_range(told)
+def range_of(cohort_id: int, shown_position: int, *, now: datetime) -> ShownRange | None:
+    """The range that is shown with a position of a cohort's line; None where nobody can say.
+
+    Of many who stand far back the same position is shown, so it is computed but once.
+    """
+    drawn, key = _drawn(now=now), (cohort_id, shown_position)
+    if key not in drawn.ranges:
+        outlook = drawn.outlooks.get(cohort_id)
+        told = None if outlook is None else wait.estimate(shown_position - 1, outlook)
+        drawn.ranges[key] = None if told is None else wait.shown_range(told)
+    return drawn.ranges[key]
 
 
 def forget() -> None:
     """Draw them anew the next time."""
-    for name in ("outlooks", "experience"):
-        lately.forget(name)
+    lately.forget("outlooks")
+
+
+def _drawn(*, now: datetime) -> _Drawn:
+    return lately.read("outlooks", lambda: _Drawn(_draw(now=now), {}), kept_for=KEPT)
 
 
 def _draw(*, now: datetime) -> Outlooks:
     with reading():
-        lived = lately.read("experience", lambda: experience.learned(now=now), kept_for=LEARNED)
+        lived = experience.known()
         cohorts = db.session.execute(select(Cohort.__table__).order_by(Cohort.id)).all()
         gate = _gate(lived, now=now)
     readable = {one.id: waiting for one in cohorts if (waiting := _waiting(one)) is not None}
@@ -83,7 +95,7 @@ def _waiting(cohort: Row[Any]) -> int | None:
         return None
 
 
-def _gate(lived: Experience, *, now: datetime) -> Gate:
+def _gate(lived: Lessons, *, now: datetime) -> Gate:
     row = db.session.scalars(select(GateRow)).one()
     health = db.session.scalars(select(Health)).one()
     mail = postage.read(now=now)
@@ -96,7 +108,7 @@ def _gate(lived: Experience, *, now: datetime) -> Gate:
         rate=0.0 if row.paused or mail.stopped_at else _rate(row, mail),
         free=free,
         pace_now=pace_now,
-        pace_lately=trends.pace_lately(row.rate, free, lived.admitted, lived.hours, pace_now),
+        pace_lately=trends.pace_lately(row.rate, free, lived.admitted, lived.allowed, pace_now),
         pace_limit=trends.pace_limit(pace_now, _strain(health) if factor < 1 else None),
         mails=_mails(mail, now=now),
         day_ends=_day_ends(now),

@@ -19,7 +19,7 @@ from waitlist import estimates, links, outlook, projection
 from waitlist.admission import gate, waves
 from waitlist.admission.settings import Wanted
 from waitlist.extensions import db
-from waitlist.models import Entry, Estimate
+from waitlist.models import Entry, Estimate, Invitation
 from waitlist.policy import wait
 from waitlist.signup import place
 from waitlist.tokens import Purpose
@@ -102,6 +102,7 @@ def test_who_is_further_back_is_told_of_a_longer_wait(launch: datetime) -> None:
 
 
 def test_nobody_is_told_anything_while_the_gate_is_paused(launch: datetime) -> None:
+    assert _shown(50, launch).wait is not None
     _set(launch, paused=True)
     assert people.place_of(_person(50), now=launch).wait is None, "at once, whatever was kept"
     assert _shown(50, launch).wait is None
@@ -255,6 +256,19 @@ def test_whoever_leaves_is_dropped_from_the_score(launch: datetime, deliver: Del
     assert again.scored_at is None
 
 
+def test_a_former_invitation_scores_nothing(launch: datetime) -> None:
+    """Who came back to the line waits anew."""
+    waves.tick(now=launch + SECOND)
+    first = db.session.scalars(select(Invitation.entry_id)).first()
+    assert first is not None
+    people.make(db.session.get_one(Entry, first), state="waiting")
+    outlook.forget()
+    for nth in range(5):
+        estimates.sweep(now=launch + MINUTE + SECOND * nth)
+    assert first in {one.entry_id for one in _told()}
+    assert estimates.coverage().scored == 0
+
+
 def test_who_moved_to_another_line_is_forgotten(launch: datetime) -> None:
     estimates.sweep(now=launch)
     moved, whose = [(one.id, one.entry_id) for one in _told()][-1]
@@ -306,10 +320,30 @@ def test_a_rate_that_isnt_kept_is_noticed(launch: datetime) -> None:
     for second in range(10, 160, 10):
         waves.tick(now=launch + SECOND * second)
     now = launch + 160 * SECOND
+    estimates.sweep(now=now)
     outlook.forget()
     told = wait.estimate(99, outlook.of_cohorts(now=now)[1])
     assert told is not None
     assert told.foretold == pytest.approx(100 / 0.55, rel=0.1)
+
+
+def test_ranges_follow_those_who_were_let_in(launch: datetime) -> None:
+    """So many took three times as long as was foretold that the next are told so."""
+    before = _shown(150, launch).wait
+    ids = db.session.scalars(select(Entry.id).order_by(Entry.rank).limit(100)).all()
+    told = {"cohort_id": 1, "ahead": 150, "made_at": launch - HOUR, "scored_at": launch}
+    seconds = {"low_seconds": 60, "middle_seconds": 150, "high_seconds": 300}
+    took = {"foretold_seconds": 150, "waited_seconds": 450, "settings_mark": ""}
+    db.session.execute(
+        insert(Estimate), [{"entry_id": id_, **told, **seconds, **took} for id_ in ids]
+    )
+    db.session.commit()
+    estimates.sweep(now=launch)
+    after = _shown(150, launch).wait
+    assert before is not None
+    assert after is not None
+    assert before.seconds[0] < 150 < before.seconds[1]
+    assert 150 < after.seconds[0] < 450 < after.seconds[1]
 
 
 def test_gate_show_tells_how_ranges_fared(launch: datetime, app: Flask) -> None:

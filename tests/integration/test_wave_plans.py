@@ -100,7 +100,7 @@ def test_a_spread_wave_that_was_paused_waits_says_so_and_makes_no_lump_afterward
     assert _wave(wave_id).note == "waits: the gate is paused"
     assert _wave(wave_id).state == "running"
     gate.change(actor="test", now=now, paused=False)
-    assert _clock(now + MINUTE * minute for minute in (30, 31, 32)) == [1, 1, 1]
+    assert sum(_clock(now + 30 * MINUTE + second * SECOND for second in range(61))) == 2
     assert _wave(wave_id).note == ""
 
 
@@ -197,6 +197,24 @@ def test_what_a_killed_command_left_is_carried_on_by_the_clock_after_a_minute(
     assert _clock([now + 59 * SECOND, now + 60 * SECOND]) == [0, 5]
     assert _invited() == ids[:7]
     assert _wave(wave_id).state == "done"
+
+
+def test_while_a_command_admits_the_clock_leaves_its_wave_alone_and_its_mails_wait_their_minute(
+    make_app: MakeApp, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long it takes: here each round takes 50 seconds."""
+    seconds = iter(range(0, 1_000, 50))
+    monkeypatch.setattr(rounds, "_whole_seconds_since", lambda _: next(seconds) * SECOND)
+    monkeypatch.setattr(rounds, "ROUND", 2)
+    with make_app(wave_undo=MINUTE).app_context():
+        projection.require_valid()
+        people.crowd(6, now=now)
+        people.open_gate(100, now=now)
+        wave_id = _killed_after_rounds(3, monkeypatch, 6, now)
+        assert _wave(wave_id).starts_at == now + 100 * SECOND + MINUTE
+        due = select(Message.due_at).where(Message.kind == "invitation").order_by(Message.id)
+        waits = [due_at - now - MINUTE for due_at in db.session.scalars(due)]
+        assert waits == [SECOND * at for at in (0, 0, 50, 50, 100, 100)]
 
 
 def test_shares_outlive_whoever_decided_them(
@@ -315,12 +333,18 @@ def test_a_plan_is_audited_with_what_was_asked(app: Flask, now: datetime) -> Non
 
 
 def _killed_after_a_round(monkeypatch: pytest.MonkeyPatch, asked: int, now: datetime) -> int:
+    return _killed_after_rounds(1, monkeypatch, asked, now)
+
+
+def _killed_after_rounds(
+    how_many: int, monkeypatch: pytest.MonkeyPatch, asked: int, now: datetime
+) -> int:
     """The wave of a command that was killed, so that it could halt nothing."""
     passed: list[str] = []
 
     def die(place: str) -> None:
         passed.append(place)
-        if passed.count("admission.committed") == 1 and place == "admission.committed":
+        if passed.count("admission.committed") == how_many:
             raise RuntimeError(place)
 
     with monkeypatch.context() as patched:

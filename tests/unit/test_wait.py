@@ -245,8 +245,8 @@ def test_the_last_hour_counts_while_somebody_waited_in_it_all_along() -> None:
 
 
 def test_a_rate_that_isnt_kept_is_noticed_unless_seats_are_short() -> None:
-    assert trends.pace_lately(3_600, 1e5, 2_000, 1.0, 1.0) == pytest.approx(0.56, abs=0.01)
-    assert trends.pace_lately(3_600, 100, 2_000, 1.0, 1.0) == 1.0
+    assert trends.pace_lately(3_600, 1e5, 2_000, 3_600, 1.0) == pytest.approx(0.56, abs=0.01)
+    assert trends.pace_lately(3_600, 100, 2_000, 3_600, 1.0) == 1.0
     assert trends.pace_lately(3_600, 1e5, 0, 0.0, 0.7) == pytest.approx(0.7)
 
 

@@ -3,7 +3,7 @@
 from waitlist.models.base import new_nonce
 from waitlist.models.gate import Gate, Invitation, Registration, Wave, WavePerson
 from waitlist.models.imports import Import, ImportRow
-from waitlist.models.learned import Estimate, Health, NoShows
+from waitlist.models.learned import Estimate, Experience, Health, NoShows
 from waitlist.models.line import (
     ArrivalCounter,
     Cohort,
@@ -24,6 +24,7 @@ __all__ = [
     "Crowd",
     "Entry",
     "Estimate",
+    "Experience",
     "Gate",
     "Health",
     "Heartbeat",

@@ -36,6 +36,15 @@ class NoShows(db.Model):  # type: ignore[name-defined, misc]
     curve: Mapped[list[Any]] = mapped_column(JSON, default=list)
 
 
+class Experience(db.Model):  # type: ignore[name-defined, misc]
+    """What the last hour taught of waiting, see `waitlist.experience`; one row."""
+
+    __tablename__ = "experience"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    learned_at: Mapped[datetime | None] = mapped_column(Moment)
+    lessons: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+
+
 class Estimate(db.Model):  # type: ignore[name-defined, misc]
     """A range of time that was told of somebody's place, and how long they did wait.
 

@@ -25,15 +25,17 @@ def busy_since(waits: Iterable[tuple[float, float]], now: float) -> float:
     return max(since, now - LATELY)
 
 
-def pace_lately(rate: float, free: float, admitted: float, hours: float, pace_now: float) -> float:
-    """The part of the rate that was kept in the last hours, in which somebody always waited.
+def pace_lately(
+    rate: float, free: float, admitted: float, allowed: float, pace_now: float
+) -> float:
+    """The part of the rate that was kept in the last hour, in which somebody always waited.
 
     Of little that was seen, and while seats are short, that of now: then not the rate was kept
     back, but there was no seat.
     """
     if free < rate * SHORT / 3600:
         return pace_now
-    return min(1.0, (admitted + A_FEW * pace_now) / (rate * hours + A_FEW))
+    return min(1.0, (admitted + A_FEW * pace_now) / (allowed + A_FEW))
 
 
 def front(came_back: float, admitted: float) -> float:

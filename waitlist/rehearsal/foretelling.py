@@ -114,8 +114,8 @@ class Foretelling:
         ]
         since = max(trends.busy_since(waits, now), *changed[-1:], 0.0)
         admitted = float(self.by_ticks[int(since / seconds) : step].sum())
-        hours = (now - since) / HOUR
-        return trends.pace_lately(rate, free, admitted, hours, pace_now)
+        allowed = rate * (now - since) / HOUR
+        return trends.pace_lately(rate, free, admitted, allowed, pace_now)
 
     def _opened(self, cohort: int, step: int) -> float:
         """Since when a cohort is open, if it is."""

@@ -98,23 +98,29 @@ def by_tokens(tokens: Sequence[str], *, now: datetime) -> list[ShownPlace | Link
 
 
 def _shown(person: _Person, place: Place, *, now: datetime) -> ShownPlace:
-    position, length = place
+    position = None if place.position is None else wait.shown_position(place.position)
     closed = person.opens_at is None or person.opens_at > now
-    nobody_enters = person.paused or person.opens_at is None
     return ShownPlace(
         state=person.state,
-        position=None if position is None else wait.shown_position(position),
-        length=None if length is None else wait.shown_position(length),
-        rounded=position is not None and position >= wait.EXACT_BELOW,
+        position=position,
+        length=None if place.length is None else wait.shown_position(place.length),
+        rounded=place.position is not None and place.position >= wait.EXACT_BELOW,
         paused=person.paused,
         closed=closed,
         opens_at=person.opens_at if closed else None,
         expires_at=person.expires_at,
         suppressed=person.suppressed_at is not None,
         locale=person.locale,
-        wait=None if nobody_enters else outlook.range_of(person.cohort_id, position, now=now),
+        wait=_wait(person, position, now=now),
         timezone=person.timezone,
     )
+
+
+def _wait(person: _Person, position: int | None, *, now: datetime) -> ShownRange | None:
+    """The range that is shown; nothing at once while paused, however fresh the outlook is."""
+    if position is None or person.paused or person.opens_at is None:
+        return None
+    return outlook.range_of(person.cohort_id, position, now=now)
 
 
 def _read(entry_ids: Collection[int]) -> dict[int, _Seen]:

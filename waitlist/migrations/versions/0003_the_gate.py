@@ -99,6 +99,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
+        "experience",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("learned_at", MOMENT, nullable=True),
+        sa.Column("lessons", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
         "estimates",
         sa.Column("id", ID, nullable=False),
         sa.Column("entry_id", ID, nullable=False),
@@ -137,7 +144,15 @@ def downgrade() -> None:
     op.drop_index("registrations_created", "registrations")
     op.drop_index("invitations_wave", "invitations")
     op.drop_index("waves_to_do", "waves")
-    for table in ("estimates", "no_shows", "health", "mail_pace", "wave_people", "cohort_rules"):
+    for table in (
+        "estimates",
+        "experience",
+        "no_shows",
+        "health",
+        "mail_pace",
+        "wave_people",
+        "cohort_rules",
+    ):
         op.drop_table(table)
     for table, columns in ADDED.items():
         for column in columns:
@@ -151,4 +166,5 @@ def _fill() -> None:
         "invitations_sent, invitations_bounced, invitations_later) VALUES (1, 0.0, 0, 0, 0, 0)"
     )
     op.execute("INSERT INTO health (id, factor, source, state) VALUES (1, 1.0, '', '{}')")
+    op.execute("INSERT INTO experience (id, lessons) VALUES (1, '{}')")
     op.execute("INSERT INTO no_shows (id, curve) VALUES (1, '[]')")
