@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from waitlist.errors import ScenarioInvalid
-from waitlist.rehearsal import Cohort, Recorded, Scenario, Steady, Surge
+from waitlist.rehearsal import Cohort, Recorded, Scenario, Steady, Surge, play
 from waitlist.rehearsal.arriving import expected
 from waitlist.rehearsal.reading import SHIPPED, find, read
+from waitlist.rehearsal.summary import summary
 
 HOUR = timedelta(hours=1)
 SHORT = 'duration = "6 h"\n'
@@ -170,3 +171,14 @@ def test_a_record_that_isnt_one_is_refused_with_its_row(
 def test_a_record_that_isnt_there_is_told_with_its_path(tmp_path: Path) -> None:
     recorded = '[[arrivals]]\nkind = "recorded"\nfile = "past.csv"\n'
     assert "past.csv can't be read" in _refusal(SHORT + recorded, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["calm-beta", "launch-day"])
+def test_what_is_shipped_keeps_what_the_gate_promises(name: str) -> None:
+    """P3; and the margins of the loop and of the estimates."""
+    found = summary(play(find(name)))
+    assert found["seats_over_capacity"] == 0
+    assert found["load_peak_over_limit"] <= 0.1
+    assert found["capacity_use"] >= 0.5
+    assert found["estimates"] >= 200
+    assert 0.75 <= found["estimate_coverage"] <= 0.9

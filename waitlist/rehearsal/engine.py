@@ -15,15 +15,13 @@ from waitlist.rehearsal.asked import Asked
 from waitlist.rehearsal.foretelling import Foretelling
 from waitlist.rehearsal.gate import Controls
 from waitlist.rehearsal.learning import Learned
-from waitlist.rehearsal.lines import CAME_BACK, Line
+from waitlist.rehearsal.lines import CAME_BACK, IMPORT_SLOTS, Line
 from waitlist.rehearsal.operating import Operating
 from waitlist.rehearsal.post import NO_COHORT, Post
 from waitlist.rehearsal.product import Serving
-from waitlist.rehearsal.record import LIMITS, Played, Watched
+from waitlist.rehearsal.record import LIMITS, Played
 from waitlist.rehearsal.scenario import DAY, Scenario
 from waitlist.rehearsal.steering import Steering
-
-IMPORT_SLOTS = 1_000  # an import's people stand in so many slots before the first
 
 
 def play(
@@ -53,7 +51,7 @@ class Launch:
         self.so_far = {name: self._nobody() for name in ("turned_away", "unconfirmed", "left")}
         self.so_far |= {name: self._nobody() for name in ("in", "lapsed", "bounced", "retrying")}
         self.arrivals = self.rng.poisson(arriving.expected(scenario))
-        self.lines = [Line(IMPORT_SLOTS + scenario.steps) for _ in scenario.cohorts]
+        self.lines = [Line.of(one.imported, scenario.steps, self.rng) for one in scenario.cohorts]
         self.gate = Controls.of(scenario)
         self.post = Post(scenario.mail, self.rng)
         self.pending = Asked(delays.of_confirming(scenario.confirming, scenario.step))
@@ -65,7 +63,6 @@ class Launch:
         self.steering = Steering(product) if product else None
         self.operating = Operating(scenario, self.gate, self.post, self.serving, self.steering)
         self.foretelling = Foretelling(self)
-        self._import()
 
     def play_step(self, step: int) -> None:
         """Everything that happens in this step."""
@@ -77,7 +74,7 @@ class Launch:
         self._arrive(step)
         self._leave()
         self._steer(step)
-        self._watch(step)
+        self.foretelling.watch(step)
         self._admit(step)
         self._send(step)
         self._write_down(step)
@@ -88,11 +85,6 @@ class Launch:
 
     def _nobody(self) -> Counts:
         return np.zeros(self.cohorts, dtype=np.int64)
-
-    def _import(self) -> None:
-        for line, cohort in zip(self.lines, self.scenario.cohorts, strict=True):
-            ends = np.arange(IMPORT_SLOTS + 1) * cohort.imported // IMPORT_SLOTS
-            line.join(np.arange(IMPORT_SLOTS), np.diff(ends), self.rng)
 
     def _lapse(self, step: int) -> None:
         """Who didn't come gives the seat back, half an hour after the end; some ask again."""
@@ -168,23 +160,6 @@ class Launch:
             leaving = int(self.rng.binomial(line.waiting, part))
             self.so_far["left"][cohort] += line.leave(leaving, self.rng)
 
-    def _watch(self, step: int) -> None:
-        """Pick people from the lines, evenly over the launch, whoever they are."""
-        steps, wanted = self.scenario.steps, self.scenario.watched
-        waiting = np.array([line.waiting for line in self.lines])
-        for _ in range((step + 1) * wanted // steps - step * wanted // steps):
-            if not waiting.sum():
-                return
-            cohort = int(self.rng.choice(self.cohorts, p=waiting / waiting.sum()))
-            if (found := self.lines[cohort].pick(self.rng)) is None:
-                continue
-            slot, within, ahead = found
-            at = step * self.seconds
-            one = Watched(cohort, at, ahead, within, len(self.operating.changed_at))
-            self.foretelling.tell(one, step)
-            self.lines[cohort].watch(slot, one)
-            self.played.watched.append(one)
-
     def _admit(self, step: int) -> None:
         """Let people in: first by the waves of the operator, then by the clock's ticks."""
         self.waited, self.first_time = np.zeros(self.cohorts), self._nobody()
@@ -217,8 +192,8 @@ class Launch:
                 taken = self.lines[cohort].take(some, begins, begins + over)
                 self._note_waits(cohort, step, taken)
         if people:
-            over = self.gate.seats_used - self.gate.capacity
-            self.played.seats_over_capacity = max(self.played.seats_over_capacity, over)
+            beyond = self.gate.seats_used - self.gate.capacity
+            self.played.seats_over_capacity = max(self.played.seats_over_capacity, beyond)
 
     def _note_waits(self, cohort: int, step: int, taken: Iterable[tuple[int, int]]) -> None:
         """How long those waited who come in for the first time."""

@@ -1,4 +1,4 @@
-"""What those who are watched are told of their wait, and what is learned of how it came out."""
+"""Who is watched, what they are told of their wait, and what is learned of how it came out."""
 
 from __future__ import annotations
 
@@ -34,6 +34,24 @@ class Foretelling:
         self.spread, self.learned_at = PRIOR, 0
         self.drawn: Sequence[Outlook] = ()
         self.drawn_in = -1
+
+    def watch(self, step: int) -> None:
+        """Pick people from the lines, evenly over the launch, whoever they are, and tell them."""
+        launch, steps = self.launch, self.launch.scenario.steps
+        waiting = np.array([line.waiting for line in launch.lines])
+        wanted = launch.scenario.watched
+        for _ in range((step + 1) * wanted // steps - step * wanted // steps):
+            if not waiting.sum():
+                return
+            cohort = int(launch.rng.choice(launch.cohorts, p=waiting / waiting.sum()))
+            if (found := launch.lines[cohort].pick(launch.rng)) is None:
+                continue
+            slot, within, ahead = found
+            changes = len(launch.operating.changed_at)
+            one = Watched(cohort, step * launch.seconds, ahead, within, changes)
+            self.tell(one, step)
+            launch.lines[cohort].watch(slot, one)
+            launch.played.watched.append(one)
 
     def tell(self, one: Watched, step: int) -> None:
         """Tell this person, who was picked in this step, a range."""

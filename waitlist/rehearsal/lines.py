@@ -10,6 +10,7 @@ import numpy as np
 from waitlist.rehearsal.arrays import Counts
 from waitlist.rehearsal.record import Watched
 
+IMPORT_SLOTS = 1_000  # before those of the steps: an import's people stand in them evenly
 CAME_BACK = -1  # instead of the slot of those who have their old place again
 
 
@@ -22,6 +23,14 @@ class Line:
         self.waiting = 0
         self.head = slots
         self.watched: dict[int, list[Watched]] = defaultdict(list)
+
+    @classmethod
+    def of(cls, imported: int, steps: int, rng: np.random.Generator) -> Line:
+        """A line in which so many wait as the launch starts."""
+        line = cls(IMPORT_SLOTS + steps)
+        ends = np.arange(IMPORT_SLOTS + 1) * imported // IMPORT_SLOTS
+        line.join(np.arange(IMPORT_SLOTS), np.diff(ends), rng)
+        return line
 
     def join(self, slots: Counts, people: Counts, rng: np.random.Generator) -> None:
         """So many of those who joined in these slots stand in the line from now on."""

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from waitlist.rehearsal.arrays import Numbers
+from waitlist.rehearsal.curves import by_point, in_days, per_hour, points, runs, step
 from waitlist.rehearsal.record import LIMITS, Played
 
 COLOURS = (
@@ -31,7 +32,6 @@ BAND = {
 }
 WORDS = {"nobody": "nobody waits", "slowed": "by a rate that is slowed"}
 OF_ONE_SIZE = 8  # times as large, at most: else the smaller one would be flat
-POINTS = 240  # of a curve, at most
 CROWDED = 15  # times as many join as are let in: only a logarithm shows both
 BENEATH = (-0.05, 0.04)  # the axis: where a band begins, and its height
 STYLE: Any = {
@@ -118,9 +118,9 @@ def _wait(axes: Axes, played: Played) -> None:
     admitted = played.series["admitted"]
     for nth in _shown(admitted):
         first_time = np.where(np.isnan(waits[nth]), 0, admitted[nth])
-        mean = _by_point(played, waits[nth], weights=first_time)
+        mean = by_point(played, waits[nth], weights=first_time)
         colour = COLOURS[nth % len(COLOURS)]
-        axes.plot(_points(played), mean, color=colour, label=_name(played, nth))
+        axes.plot(points(played), mean, color=colour, label=_name(played, nth))
     axes.set_ylim(bottom=0)
     _legend(axes)
 
@@ -133,7 +133,7 @@ def _admissions(axes: Axes, played: Played) -> None:
         ("admitted", "let in", COLOURS[0]),
         ("registered", "registered", COLOURS[1]),
     ):
-        _plot(axes, played, played.total(name) * _per_hour(played), label, colour)
+        _plot(axes, played, played.total(name) * per_hour(played), label, colour)
     _people(axes)
     if played.total("joined").max() > CROWDED * played.total("admitted").max():
         _logarithmic(axes)
@@ -143,9 +143,9 @@ def _seats(axes: Axes, played: Played) -> None:
     axes.set_title("Seats")
     taken, held = played.total("in"), played.total("unmailed") + played.total("invited")
     axes.stackplot(
-        _points(played),
-        _by_point(played, taken),
-        _by_point(played, held),
+        points(played),
+        by_point(played, taken),
+        by_point(played, held),
         labels=("taken: registered", "held: invited"),
         colors=("#0b5fa5", "#9cc3e6"),
     )
@@ -179,12 +179,12 @@ def _refusals(axes: Axes, played: Played) -> None:
         (bounced, "mails refused for good", COLOURS[4]),
     ):
         if values.any():
-            _plot(axes, played, values * _per_hour(played), label, colour)
+            _plot(axes, played, values * per_hour(played), label, colour)
     axes.set_ylim(bottom=0)
-    limit, step = played.series["limit"].astype(int), _step(played)
+    limit, width = played.series["limit"].astype(int), step(played)
     for code in np.unique(limit):
         axes.broken_barh(
-            [(begin * step, length * step) for begin, length in _runs(limit == code)],
+            [(begin * width, length * width) for begin, length in runs(limit == code)],
             BENEATH,
             transform=axes.get_xaxis_transform(),
             color=BAND[LIMITS[code]],
@@ -199,7 +199,7 @@ PANELS: tuple[Panel, ...] = (_line, _wait, _admissions, _seats, _load, _refusals
 
 
 def _shown(values: Numbers) -> list[int]:
-    """The cohorts that have anything to show, the greatest eight of them."""
+    """The cohorts that have anything to show, the greatest ten of them."""
     greatest = np.nanmax(values, axis=1)
     order = np.argsort(-greatest, kind="stable")[: len(COLOURS)]
     return sorted(int(nth) for nth in order if greatest[nth] > 0)
@@ -212,56 +212,13 @@ def _name(played: Played, nth: int) -> str:
 def _plot(
     axes: Axes, played: Played, values: Numbers, label: str, colour: str, **style: Any
 ) -> None:
-    points = _by_point(played, values)
-    axes.plot(_points(played), points, color=colour, label=label, **style)
-
-
-def _by_point(played: Played, values: Numbers, weights: Numbers | None = None) -> Numbers:
-    """The mean of the steps of each point; weighted, where weights are given."""
-    edges = _edges(played)
-    if weights is None:
-        means: Numbers = np.add.reduceat(values, edges) / np.diff([*edges, len(values)])
-        return means
-    sums = np.add.reduceat(np.nan_to_num(values) * weights, edges)
-    of = np.add.reduceat(weights, edges).astype(float)
-    means = np.full(len(edges), np.nan)
-    np.divide(sums, of, where=of > 0, out=means)
-    return means
-
-
-def _edges(played: Played) -> Numbers:
-    steps = played.scenario.steps
-    return np.unique(np.arange(POINTS) * steps // POINTS) if steps > POINTS else np.arange(steps)
-
-
-def _points(played: Played) -> Numbers:
-    edges = _edges(played)
-    return (edges + np.diff([*edges, played.scenario.steps]) / 2) * _step(played)
-
-
-def _runs(holds: Numbers) -> list[tuple[int, int]]:
-    """Where true values begin, and how many there are in a row."""
-    changes = np.diff(holds.astype(int), prepend=0, append=0)
-    begins, ends = np.flatnonzero(changes == 1), np.flatnonzero(changes == -1)
-    return list(zip(begins.tolist(), (ends - begins).tolist(), strict=True))
-
-
-def _in_days(played: Played) -> bool:
-    return bool(played.hours[-1] > 96)
-
-
-def _step(played: Played) -> float:
-    """A step in the unit of the time axis."""
-    return float(played.hours[0]) / (24 if _in_days(played) else 1)
-
-
-def _per_hour(played: Played) -> float:
-    return 1 / float(played.hours[0])
+    means = by_point(played, values)
+    axes.plot(points(played), means, color=colour, label=label, **style)
 
 
 def _time(axes: Axes, played: Played) -> None:
-    axes.set_xlim(0, played.scenario.steps * _step(played))
-    axes.set_xlabel("days" if _in_days(played) else "hours")
+    axes.set_xlim(0, played.scenario.steps * step(played))
+    axes.set_xlabel("days" if in_days(played) else "hours")
     axes.tick_params(labelbottom=True)
 
 
