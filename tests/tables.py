@@ -12,7 +12,7 @@ from sqlalchemy import event, insert, select, update
 from waitlist import extensions
 from waitlist.extensions import db
 from waitlist.members import entry_id
-from waitlist.models import Cohort, Entry, Gate, Health, MailPace, NoShows
+from waitlist.models import Cohort, Entry, Experience, Gate, Health, MailPace, NoShows
 
 Snapshot = dict[str, list[tuple[Any, ...]]]
 
@@ -79,7 +79,7 @@ def counting() -> Iterator[Work]:
 
 
 KEPT = ("arrival_counter", "alembic_version")
-SINGLE = (Gate, MailPace, Health, NoShows)  # tables of one row
+SINGLE = (Gate, MailPace, Health, NoShows, Experience)  # tables of one row
 
 
 def empty(*, keep_cohorts: bool = False) -> None:
