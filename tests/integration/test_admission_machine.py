@@ -39,8 +39,8 @@ from waitlist.signup import people as signed_up
 T = TypeVar("T")
 FOREVER = datetime.max.replace(tzinfo=UTC)
 QUICK = settings(
-    max_examples=15,
-    stateful_step_count=20,
+    max_examples=25,
+    stateful_step_count=25,
     deadline=None,
     derandomize=True,
     database=None,
