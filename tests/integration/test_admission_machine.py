@@ -39,8 +39,8 @@ from waitlist.signup import people as signed_up
 T = TypeVar("T")
 FOREVER = datetime.max.replace(tzinfo=UTC)
 QUICK = settings(
-    max_examples=25,
-    stateful_step_count=25,
+    max_examples=30,
+    stateful_step_count=50,
     deadline=None,
     derandomize=True,
     database=None,
@@ -70,7 +70,7 @@ class Launch(RuleBasedStateMachine):
         people.join("twice@example.org", now=self.now)
         people.join("twice@example.org", now=self.now)  # takes a number, so ids aren't ranks
         self.join(5)
-        self.set_the_gate(3, 3_600)
+        self.set_the_gate(8, 3_600)
         self.wave(3)
         self.mail()
 
@@ -85,7 +85,7 @@ class Launch(RuleBasedStateMachine):
         self.joined += 1
         people.join(f"p{self.joined}@example.org", now=self.now)
 
-    @rule(capacity=integers(0, 6), rate=integers(0, 7_200))
+    @rule(capacity=integers(0, 12), rate=integers(0, 7_200))
     def set_the_gate(self, capacity: int, rate: int) -> None:
         gate.change(actor="test", now=self.now, capacity=capacity, rate=rate, paused=False)
 
@@ -184,9 +184,10 @@ class Launch(RuleBasedStateMachine):
         line = [one for theirs in histories.lines().values() for one in theirs]
         if line:
             named = list(dict.fromkeys(line[pick % len(line)] for pick in sorted(picks)))
-            self._admits(
+            come = self._admits(
                 lambda: waves.invite(named, actor="test", reason="they are dear", now=self.now)
             )
+            assert set(come) <= set(named)
 
     @rule(pick=picks)
     def halt(self, pick: int) -> None:
