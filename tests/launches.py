@@ -78,7 +78,7 @@ def play(launch: Launch, seed: int) -> Played:
         signal = product.signal(step * STEP, now)
         flow = people.flow(step, product.rate)
         loop = _stepped(loop, signal, marks, flow, now)
-        word = health.held(signal, marks, now) or ("full" if health.is_full(loop, flow) else "")
+        word = health.holds_ticks(loop, signal, marks, flow, now)
         a_step = product.rate * health.factor(loop, flow) * STEP
         ticked = 0 if word else int(rng.poisson(a_step))
         by_hand = launch.wave[0] <= step * STEP < launch.wave[0] + STEP

@@ -10,10 +10,10 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from flask import Flask
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from tests.servers import Received
 from waitlist import cohorts, links, projection
@@ -60,6 +60,20 @@ def crowd(how_many: int, *, now: datetime, cohort: str | None = None, name: str 
         people.move(addresses, source="general", target=cohort, actor="test", reason="", now=now)
     db.session.rollback()
     return ids
+
+
+def stand_in_line(how_many: int, *, now: datetime) -> None:
+    """So many people in the line already, in one go: how they came is tested elsewhere."""
+    rows: list[dict[str, Any]] = [
+        {"address": f"p{number}@example.org", "arrival": 100 + number, "rank": 100 + number}
+        for number in range(how_many)
+    ]
+    for row in rows:
+        row |= {"address_key": row["address"], "mail_to": row["address"], "cohort_id": 1}
+        row |= {"state": "waiting", "joined_at": now, "confirmed_at": now}
+    db.session.execute(insert(Entry), rows)
+    db.session.commit()
+    projection.rebuild(1)
 
 
 def find(address: str) -> Entry:

@@ -18,7 +18,7 @@ from waitlist.experience import Lessons
 from waitlist.extensions import db, reading, settings
 from waitlist.models import Cohort, Health, NoShows
 from waitlist.models import Gate as GateRow
-from waitlist.policy import bounces, mailing, opening, survival, trends, wait
+from waitlist.policy import mailing, opening, pace, survival, trends, wait
 from waitlist.policy.deadlines import GRACE
 from waitlist.policy.flow import Contender, Gate, Seats
 from waitlist.policy.survival import Share
@@ -101,7 +101,7 @@ def _gate(lived: Lessons, *, now: datetime) -> Gate:
     mail = postage.read(now=now)
     is_ignored = row.health_ignored_until is not None and now < row.health_ignored_until
     factor = 1.0 if is_ignored or health.reported_at is None else health.factor
-    pace_now = factor / (bounces.SLOWED if mail.is_slowed else 1)
+    pace_now = pace.part_in_force(factor=factor, is_slowed=mail.is_slowed)
     free = max(0, row.capacity - row.seats_used)
     no_show, coming_back = _no_shows()
     return Gate(

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import insert
 
 from tests import people
 from tests.conftest import MakeApp
-from waitlist import projection
 from waitlist.admission import gate, waves
 from waitlist.extensions import db
-from waitlist.models import Entry, Gate, Message
+from waitlist.models import Gate, Message
 
 SECOND = timedelta(seconds=1)
 HOUR = timedelta(hours=1)
@@ -41,24 +38,10 @@ def _evenly(admitted: Sequence[int]) -> bool:
 @pytest.fixture
 def launch(app: Flask, now: datetime) -> datetime:
     """When the gate opened: at 3,600 an hour, wide, and forty people in the line."""
-    _forty_people(now)
+    people.stand_in_line(40, now=now)
     people.open_gate(1_000, 3_600, now=now)
     waves.tick(now=now)
     return now
-
-
-def _forty_people(now: datetime) -> None:
-    """People who stand in the line already, in one go: how they came is tested elsewhere."""
-    rows: list[dict[str, Any]] = [
-        {"address": f"p{number}@example.org", "arrival": 100 + number, "rank": 100 + number}
-        for number in range(40)
-    ]
-    for row in rows:
-        row |= {"address_key": row["address"], "mail_to": row["address"], "cohort_id": 1}
-        row |= {"state": "waiting", "joined_at": now, "confirmed_at": now}
-    db.session.execute(insert(Entry), rows)
-    db.session.commit()
-    projection.rebuild(1)
 
 
 def test_at_3600_an_hour_one_person_enters_each_second(launch: datetime) -> None:

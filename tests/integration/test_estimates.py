@@ -17,7 +17,7 @@ from tests.conftest import Deliver
 from tests.visitors import Browser, Operator
 from waitlist import estimates, links, outlook, projection
 from waitlist.admission import gate, waves
-from waitlist.admission.settings import Wanted
+from waitlist.admission.controls import Wanted
 from waitlist.extensions import db
 from waitlist.models import Entry, Estimate, Invitation
 from waitlist.policy import wait

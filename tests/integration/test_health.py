@@ -13,7 +13,6 @@ from sqlalchemy import insert, select, update
 from tests import people
 from tests.conftest import Deliver, MakeApp
 from tests.visitors import Browser, Operator
-from waitlist import projection
 from waitlist.admission import bounds, gate, health, noshows, waves
 from waitlist.admission.health import Said
 from waitlist.admission.rounds import Outcome
@@ -35,16 +34,7 @@ WELL = Said(healthy=True, load=0.3)
 @pytest.fixture
 def launch(app: Flask, now: datetime) -> datetime:
     """When the gate opened: at 3,600 an hour, wide, and forty people in the line."""
-    rows: list[dict[str, Any]] = [
-        {"address": f"p{number}@example.org", "arrival": 100 + number, "rank": 100 + number}
-        for number in range(40)
-    ]
-    for row in rows:
-        row |= {"address_key": row["address"], "mail_to": row["address"], "cohort_id": 1}
-        row |= {"state": "waiting", "joined_at": now, "confirmed_at": now}
-    db.session.execute(insert(Entry), rows)
-    db.session.commit()
-    projection.rebuild(1)
+    people.stand_in_line(40, now=now)
     people.open_gate(1_000, 3_600, now=now)
     waves.tick(now=now)
     return now

@@ -91,8 +91,39 @@ def test_pace_never_beats_the_rate(rate: int, pauses: list[float]) -> None:
 def test_a_tick_admits_the_least_of_allowance_seats_and_mails(
     paused: bool, allowance: float, free: int, mails: int, expected: tuple[int, str]
 ) -> None:
-    bounds = {"capacity": free, "mail": mails, "rate": pace.allowed(allowance)}
-    assert pace.tick_budget(paused=paused, bounds=bounds) == expected
+    budget = pace.tick_budget(
+        paused=paused,
+        is_stopped=False,
+        is_held=False,
+        free=free,
+        mails=mails,
+        by_rate=pace.allowed(allowance),
+    )
+    assert budget == expected
+
+
+@pytest.mark.parametrize(
+    "is_stopped,is_held,free,limit",
+    [
+        (True, True, 9, "bounces"),
+        (True, False, 0, "bounces"),
+        (False, True, 9, "health"),
+        (False, True, 0, "health"),
+    ],
+)
+def test_bounces_and_the_products_health_stop_every_tick_and_are_told_first(
+    is_stopped: bool, is_held: bool, free: int, limit: str
+) -> None:
+    budget = pace.tick_budget(
+        paused=False, is_stopped=is_stopped, is_held=is_held, free=free, mails=9, by_rate=9
+    )
+    assert budget == (0, limit)
+
+
+def test_the_rate_in_force_is_what_health_and_bounces_leave_of_it() -> None:
+    assert pace.rate_in_force(3_600, factor=1.0, is_held=False, is_slowed=False) == 3_600
+    assert pace.rate_in_force(3_600, factor=0.5, is_held=False, is_slowed=True) == 450
+    assert pace.rate_in_force(3_600, factor=1.0, is_held=True, is_slowed=False) == 0
 
 
 @pytest.mark.parametrize(

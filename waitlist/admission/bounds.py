@@ -7,7 +7,7 @@ from datetime import datetime
 from waitlist import leasing, postage
 from waitlist.admission import health
 from waitlist.models import Gate
-from waitlist.policy import bounces, mailing, pace
+from waitlist.policy import mailing, pace
 from waitlist.policy.pace import Budget
 from waitlist.postage import Postage
 
@@ -15,9 +15,12 @@ from waitlist.postage import Postage
 def rate_in_force(gate: Gate, *, now: datetime) -> float:
     """People an hour at which the allowance grows: those set, slowed by what slows the gate."""
     product = health.read()
-    if product.holds_ticks(gate, now=now):
-        return 0.0
-    return gate.rate * product.factor(gate, now=now) * _by_bounces(postage.read(now=now))
+    return pace.rate_in_force(
+        gate.rate,
+        factor=product.factor(gate, now=now),
+        is_held=bool(product.holds_ticks(gate, now=now)),
+        is_slowed=postage.read(now=now).is_slowed,
+    )
 
 
 def held(gate: Gate, *, now: datetime) -> str | None:
@@ -31,20 +34,14 @@ def held(gate: Gate, *, now: datetime) -> str | None:
 def of_tick(gate: Gate, *, now: datetime) -> Budget:
     """How many a tick may admit now, and the word for what bounds it; see `gate.LIMITS`."""
     mail = postage.read(now=now)
-    bounds = {  # of equal bounds the first is told
-        "capacity": gate.capacity - gate.seats_used,
-        "mail": mailable(mail, now=now),
-        "rate": pace.allowed(gate.allowance),
-    }
-    if health.read().holds_ticks(gate, now=now):
-        bounds = {"health": 0, **bounds}
-    if mail.stopped_at is not None:
-        bounds = {"bounces": 0, **bounds}
-    return pace.tick_budget(paused=gate.paused, bounds=bounds)
-
-
-def _by_bounces(mail: Postage) -> float:
-    return 1 / bounces.SLOWED if mail.is_slowed else 1.0
+    return pace.tick_budget(
+        paused=gate.paused,
+        is_stopped=mail.stopped_at is not None,
+        is_held=bool(health.read().holds_ticks(gate, now=now)),
+        free=gate.capacity - gate.seats_used,
+        mails=mailable(mail, now=now),
+        by_rate=pace.allowed(gate.allowance),
+    )
 
 
 def mailable(mail: Postage, *, now: datetime) -> int:

@@ -11,9 +11,9 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from waitlist import audit, estimates, postage, projection, seats, switches
-from waitlist.admission import bounds, health, mails, settings
+from waitlist.admission import bounds, controls, health, mails
+from waitlist.admission.controls import Wanted
 from waitlist.admission.mails import BouncesView, MailView
-from waitlist.admission.settings import Wanted
 from waitlist.errors import VersionStale
 from waitlist.estimates import Coverage
 from waitlist.extensions import db
@@ -110,7 +110,7 @@ def change(
     A capacity below what is used stops admission and revokes nobody. `VersionStale` if the
     gate isn't of `if_version` any more: then nothing was set.
     """
-    settings.check(wanted, now=now)
+    controls.check(wanted, now=now)
     gate = seats.lock()
     if if_version not in (None, gate.version):
         db.session.rollback()
@@ -118,12 +118,12 @@ def change(
             f"the gate was changed meanwhile: it is of version {gate.version}, not {if_version}. "
             "See flask gate history, then set it with the version of flask gate show"
         )
-    values = settings.values(wanted, gate, now=now)
-    before = settings.as_json({key: getattr(gate, key) for key in values})
+    values = controls.values(wanted, gate, now=now)
+    before = controls.as_json({key: getattr(gate, key) for key in values})
     for key, value in values.items():
         setattr(gate, key, value)
     gate.version += 1
-    after = settings.as_json(values)
+    after = controls.as_json(values)
     audit.record(
         "gate.set", "gate", actor=actor, now=now, before=before, after=after, reason=reason
     )

@@ -63,10 +63,10 @@ class Standing(NamedTuple):
 
     def holds_ticks(self, gate: Gate, *, now: datetime) -> str:
         """The same, or that those who are invited already will use all that there is."""
-        word = self.held(gate, now=now)
-        if word or self.loop is None or _is_ignored(gate, now=now):
-            return word
-        return "full" if policy.is_full(self.loop, self.flow._replace(rate=gate.rate)) else ""
+        if self.signal is None or _is_ignored(gate, now=now):
+            return self.held(gate, now=now)
+        flow = self.flow._replace(rate=gate.rate)
+        return policy.holds_ticks(self.loop, self.signal, marks(), flow, now)
 
     def factor(self, gate: Gate, *, now: datetime) -> float:
         """The factor on the rate: 1 where the product never said anything, or isn't minded."""

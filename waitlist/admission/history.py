@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
-from waitlist.admission import settings
+from waitlist.admission import controls
 from waitlist.extensions import db
 from waitlist.models import Audit, Gate
 
@@ -40,7 +40,7 @@ def changes() -> list[GateChange]:
 
 def settings_at(moment: datetime) -> dict[str, Any]:
     """All that can be set of the gate, as it was then: today's, with what came since undone."""
-    values = settings.of(db.session.scalars(select(Gate)).one())
+    values = controls.of(db.session.scalars(select(Gate)).one())
     for change in changes():
         if change.at <= moment:
             break

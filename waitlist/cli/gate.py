@@ -9,7 +9,7 @@ import click
 
 from waitlist.admission import gate
 from waitlist.admission import history as past
-from waitlist.admission.settings import Wanted
+from waitlist.admission.controls import Wanted
 from waitlist.cli import gateview, terminal, times
 from waitlist.errors import ValueRefused
 from waitlist.extensions import reading

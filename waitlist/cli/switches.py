@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import click
 
-from waitlist.admission import settings
-from waitlist.admission.settings import Wanted
+from waitlist.admission import controls
+from waitlist.admission.controls import Wanted
 from waitlist.cli import terminal, times
 from waitlist.cli.gate import change, if_version
 from waitlist.config import LOCALES
@@ -15,7 +15,7 @@ from waitlist.errors import ValueRefused
 
 
 @click.command()
-@click.argument("state", type=click.Choice(settings.JOINING))
+@click.argument("state", type=click.Choice(controls.JOINING))
 @if_version
 @terminal.with_reason
 @terminal.as_json

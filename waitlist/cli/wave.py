@@ -11,7 +11,7 @@ import click
 
 from waitlist.admission import named, preview, progress, recall, waves
 from waitlist.admission.plans import When
-from waitlist.cli import dry_run, telling, terminal, times
+from waitlist.cli import dry_run, terminal, times, waveview
 from waitlist.errors import ValueRefused
 from waitlist.extensions import reading
 
@@ -57,7 +57,7 @@ def admit(
     outcome = waves.admit(
         people, cohort=cohort, actor=terminal.actor(), reason=reason, now=now, when=when
     )
-    telling.say_outcome(outcome, [], as_json)
+    waveview.say_outcome(outcome, [], as_json)
 
 
 @group.command()
@@ -92,7 +92,7 @@ def invite(
     outcome = waves.invite(
         found.entry_ids, actor=terminal.actor(), reason=reason, now=now, when=when
     )
-    telling.say_outcome(outcome, found.unable, as_json)
+    waveview.say_outcome(outcome, found.unable, as_json)
 
 
 @group.command("list")
@@ -106,7 +106,7 @@ def list_(as_json: bool) -> None:
         terminal.show_json([wave.as_json() for wave in found])
         return
     columns = ("wave", "state", "whom", "asked", "admitted", "from", "over", "who", "note")
-    terminal.show_table(columns, map(telling.row, found))
+    terminal.show_table(columns, map(waveview.row, found))
 
 
 @group.command()
@@ -120,7 +120,7 @@ def show(wave_id: int, as_json: bool) -> None:
     if as_json:
         terminal.show_json({**wave.as_json(), **vars(stands)})
         return
-    telling.show_wave(wave, stands)
+    waveview.show_wave(wave, stands)
 
 
 @group.command()
@@ -156,7 +156,7 @@ def recall_command(wave_id: int, revoke: bool, reason: str, as_json: bool) -> No
             {"wave": wave_id, "back": done.back, "revoked": len(done.revoked), "rest": rest}
         )
         return
-    telling.say_recalled(wave_id, done)
+    waveview.say_recalled(wave_id, done)
 
 
 def _when(starts_at: str | None, over: str | None) -> When:

@@ -141,6 +141,12 @@ def is_full(loop: Loop, flow: Flow) -> bool:
     return flow.busiest >= max(loop.trusted, FLOOR * flow.careful)
 
 
+def holds_ticks(loop: Loop | None, signal: Signal, marks: Marks, flow: Flow, now: datetime) -> str:
+    """The word for why no tick admits: by what the product says, or `full`; empty if they may."""
+    full = "full" if loop is not None and is_full(loop, flow) else ""
+    return held(signal, marks, now) or full
+
+
 def _trusted(loop: Loop, strained: float, flow: Flow) -> float:
     """How many completions an hour the product is trusted with from now on."""
     now = loop.trusted

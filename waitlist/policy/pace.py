@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import NamedTuple
+
+from waitlist.policy import bounces
 
 ALLOWANCE_CAP = timedelta(seconds=5)
 
@@ -32,13 +33,30 @@ class Budget(NamedTuple):
     limit: str
 
 
-def tick_budget(*, paused: bool, bounds: Mapping[str, int]) -> Budget:
-    """What one tick may admit: the least of these bounds, of equal ones the first named.
+def part_in_force(*, factor: float, is_slowed: bool) -> float:
+    """The part of the rate that the product's health and bounces leave."""
+    return factor / (bounces.SLOWED if is_slowed else 1)
 
-    Each is told by the word for what bounds: free seats, the rate's allowance, mails.
+
+def rate_in_force(rate: float, *, factor: float, is_held: bool, is_slowed: bool) -> float:
+    """People an hour at which the allowance grows: those set, slowed by what slows the gate."""
+    return 0.0 if is_held else rate * part_in_force(factor=factor, is_slowed=is_slowed)
+
+
+def tick_budget(
+    *, paused: bool, is_stopped: bool, is_held: bool, free: int, mails: int, by_rate: int
+) -> Budget:
+    """What one tick may admit: the least of free seats, mails, and what the rate lets in.
+
+    Nobody while too many invitations bounce (`is_stopped`), or by the product's health.
     """
     if paused:
         return Budget(0, "paused")
+    bounds = {"capacity": free, "mail": mails, "rate": by_rate}  # of equal ones the first is told
+    if is_held:
+        bounds = {"health": 0, **bounds}
+    if is_stopped:
+        bounds = {"bounces": 0, **bounds}
     limit = min(bounds, key=lambda name: bounds[name])
     return Budget(max(0, bounds[limit]), limit)
 

@@ -6,12 +6,11 @@ Every decision is one of `waitlist.policy`; here is only what they are told.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from waitlist.policy import bounces, pace, sharing
+from waitlist.policy import pace, sharing
 from waitlist.policy.pace import Budget
 from waitlist.policy.sharing import Claim
 from waitlist.rehearsal.scenario import Gate, Scenario
@@ -71,8 +70,9 @@ class Controls:
     @property
     def rate_in_force(self) -> float:
         """People an hour: the rate that is set, slowed by the product's health and by bounces."""
-        factor = 0.0 if self.is_held else self.factor
-        return self.rate * factor / (bounces.SLOWED if self.is_slowed else 1)
+        return pace.rate_in_force(
+            self.rate, factor=self.factor, is_held=self.is_held, is_slowed=self.is_slowed
+        )
 
     def tick(self, waiting: Mapping[int, int], mails: int) -> dict[int, int]:
         """How many of each open cohort come in by the ticks of a step.
@@ -82,14 +82,15 @@ class Controls:
         """
         come = 0 if self.paused or self.seats_used >= self.capacity else self._allowed()
         self.apart = self.ticks * self.seconds / max(1, come)
-        bounds = {  # of equal bounds the first is told
-            "bounces": 0 if self.is_stopped else sys.maxsize,
-            "health": 0 if self.is_held else sys.maxsize,
-            "capacity": self.capacity - self.seats_used,
-            "mail": mails,
-            "rate": come,
-        }
-        people = self._share(pace.tick_budget(paused=self.paused, bounds=bounds), waiting)
+        budget = pace.tick_budget(
+            paused=self.paused,
+            is_stopped=self.is_stopped,
+            is_held=self.is_held,
+            free=self.capacity - self.seats_used,
+            mails=mails,
+            by_rate=come,
+        )
+        people = self._share(budget, waiting)
         unused = self.allowance + come - sum(people.values())
         self.allowance = pace.accrue(unused, self.rate_in_force, timedelta())  # as much as it holds
         return people

@@ -54,5 +54,4 @@ class Steering:
         else:
             self.loop = health.step(self.loop, self.signal, self.marks, flow, now)
         self.factor = health.factor(self.loop, flow)
-        full = "full" if health.is_full(self.loop, flow) else ""
-        self.why = health.held(self.signal, self.marks, now) or full
+        self.why = health.holds_ticks(self.loop, self.signal, self.marks, flow, now)

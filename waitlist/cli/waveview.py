@@ -40,7 +40,7 @@ def say_outcome(outcome: Outcome, unable: Sequence[Unable], as_json: bool) -> No
     if outcome.admitted < wave.asked:
         click.echo(f"Not all {wave.asked:,}: {wave.note or plans.WHY.get(outcome.limit, '')}.")
     if wave.mails_from is not None:
-        click.echo(f"Wave {wave.id}: its mails go from {times.shown(wave.mails_from)} on.")
+        click.echo(f"Wave {wave.id}: none of its mails goes before {times.shown(wave.mails_from)}.")
         click.echo(f"To take it back{_within()}: flask wave recall {wave.id}")
     if health:
         click.echo(f"The product's health lets nobody in by ticks ({health}): {WHY[health]}.")
