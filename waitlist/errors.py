@@ -29,6 +29,19 @@ class TooMany(WaitlistError):
     """So many came from one network that they look like a machine: wait and try again."""
 
 
+class ProofNeeded(WaitlistError):
+    """Machines may be joining: send the same again with the sum of `challenge`, or wait and send.
+
+    `waiting` is the note of when waiting began, which is sent too; `seconds` are left of it.
+    """
+
+    def __init__(self, challenge: str, waiting: str, seconds: int) -> None:
+        super().__init__("a proof of work is needed")
+        self.challenge = challenge
+        self.waiting = waiting
+        self.seconds = seconds
+
+
 class JoiningClosed(WaitlistError):
     """Nobody may join for now, whoever they are: say so; who has joined isn't concerned."""
 

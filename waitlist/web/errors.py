@@ -13,6 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
 from waitlist import errors
+from waitlist.policy import proof
 from waitlist.web import asked, words
 from waitlist.web.said import Said, alike
 
@@ -78,6 +79,12 @@ PROBLEMS: dict[type[Exception], Problem] = {
         "too-many",
         _("Please wait a minute"),
         _("Very many join from your network just now. Please try again in a minute."),
+    ),
+    errors.ProofNeeded: Problem(
+        403,
+        "proof-needed",
+        _("One more step"),
+        _("Send the same again with the sum of the challenge, or wait and send it with the note."),
     ),
     errors.JoiningClosed: Problem(
         403,
@@ -202,6 +209,13 @@ def _refused(error: Exception) -> Response:
 
 def _more(error: Exception) -> dict[str, Any]:
     """What a program is told beside the problem itself."""
+    if isinstance(error, errors.ProofNeeded):
+        return {
+            "challenge": error.challenge,
+            "bits": proof.BITS,
+            "waiting": error.waiting,
+            "wait_seconds": error.seconds,
+        }
     if not isinstance(error, errors.FieldsInvalid):
         return {}
     return {

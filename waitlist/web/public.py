@@ -18,13 +18,14 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 
 from waitlist import links, switches
-from waitlist.errors import AddressInvalid, FieldsInvalid, LinkOver
+from waitlist.errors import AddressInvalid, FieldsInvalid, LinkOver, ProofNeeded
 from waitlist.models import Entry
-from waitlist.policy import deadlines, rules
+from waitlist.policy import deadlines, proof, rules
 from waitlist.policy.rules import Told
-from waitlist.signup import joining, leaving, place
+from waitlist.signup import joining, leaving, place, proving
 from waitlist.tokens import Purpose
 from waitlist.web import asked, errors, hot, words
+from waitlist.web.asked import Asked
 from waitlist.web.said import Said
 
 bp = Blueprint("public", __name__)
@@ -44,6 +45,8 @@ def join() -> ResponseReturnValue:
     """Join the line: 202 and the same words whatever is known of the address."""
     this = asked.this()
     [said] = hot.join([this])
+    if isinstance(said, ProofNeeded) and not this.wants_json:
+        return _prove_page(this, said), 403
     if not isinstance(said, AddressInvalid):
         return _response(said)
     address = this.fields.get("address")
@@ -161,6 +164,19 @@ def _join_page(form: Mapping[str, str], errors: Mapping[str, str], told: Told) -
         errors=errors,
         waiting=place.public_figures()["waiting"],
         handed_on=told.attributes(),
+        challenge=proving.challenge() if switches.current().joining_is_challenged else None,
+        bits=proof.BITS,
+    )
+
+
+def _prove_page(this: Asked, needed: ProofNeeded) -> str:
+    """The page that does a sum by itself, or has who can't wait; with all that was typed."""
+    return render_template(
+        "public/prove.html",
+        address=this.fields.get("address", ""),
+        handed_on=rules.told(this.fields).attributes(),
+        needed=needed,
+        bits=proof.BITS,
     )
 
 
