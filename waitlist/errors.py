@@ -108,3 +108,11 @@ class PersonUnknown(WaitlistError):
 
 class WaveUnknown(WaitlistError):
     """There is no wave of that id: list those there are."""
+
+
+class AddressRefused(WaitlistError):
+    """A webhook isn't sent to such an address: use a public one, or allow it by `WEBHOOK_ALLOW`."""
+
+
+class EndpointUnknown(WaitlistError):
+    """There is no webhook endpoint of that id: list those there are."""

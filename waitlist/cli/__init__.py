@@ -15,6 +15,7 @@ from waitlist.cli import (
     rehearse,
     switches,
     wave,
+    webhook,
 )
 
 
@@ -31,5 +32,6 @@ def init_app(app: Flask) -> None:
         imports.import_command,
         imports.undo_command,
         rehearse.command,
+        webhook.group,
     ):
         app.cli.add_command(command)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flask import Blueprint, Response, make_response, redirect, render_template, url_for
+from flask import Blueprint, Response, jsonify, make_response, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 
 from waitlist import links
 from waitlist.errors import AlreadyCompleted, FieldsInvalid, InvitationClosed
+from waitlist.handover import showing
 from waitlist.onboarding import completion, forms, invitations, view
 from waitlist.onboarding.view import InvitationView
 from waitlist.web import asked, words
@@ -65,7 +66,15 @@ def welcome(token: str) -> ResponseReturnValue:
         "invite/welcome.html",
         handle=registration.handle,
         display_name=registration.display_name,
+        handover=showing.registration_state(registration.entry_id),
     )
+
+
+@bp.get("/welcome/<token>/state")
+def handover_state(token: str) -> ResponseReturnValue:
+    """Whether the product knows of the registration: pending, delivered, needs-attention, none."""
+    registration = links.registration_of(token)
+    return jsonify(state=showing.registration_state(registration.entry_id))
 
 
 def _refused(
