@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from standardwebhooks import Webhook
@@ -55,8 +57,10 @@ class Product:
 
 
 @contextmanager
-def listening(host: str = "127.0.0.1", port: int = 0) -> Iterator[Product]:
-    """A product that listens until the end of the block."""
+def listening(
+    host: str = "127.0.0.1", port: int = 0, *, certificate: Path | None = None
+) -> Iterator[Product]:
+    """A product that listens until the end of the block; by https where it has a certificate."""
     product = Product()
 
     class Listener(BaseHTTPRequestHandler):
@@ -73,9 +77,13 @@ def listening(host: str = "127.0.0.1", port: int = 0) -> Iterator[Product]:
 
     server = ThreadingHTTPServer((host, port), Listener)
     server.daemon_threads = True
+    if certificate is not None:
+        speaking = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        speaking.load_cert_chain(certificate)
+        server.socket = speaking.wrap_socket(server.socket, True)
     thread = threading.Thread(target=server.serve_forever, args=[0.01], daemon=True)
     thread.start()
-    product.url = f"http://{host}:{server.server_port}/hooks"
+    product.url = f"http{'s' if certificate else ''}://{host}:{server.server_port}/hooks"
     try:
         yield product
     finally:
@@ -90,5 +98,6 @@ def _answer(asked: BaseHTTPRequestHandler, answered: Answered) -> None:
     asked.send_response(answered.status)
     for name, value in {"Content-Length": str(len(answered.body)), **answered.headers}.items():
         asked.send_header(name, value)
-    asked.end_headers()
-    asked.wfile.write(answered.body)
+    with suppress(OSError):  # it was hung up
+        asked.end_headers()
+        asked.wfile.write(answered.body)

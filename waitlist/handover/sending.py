@@ -15,7 +15,8 @@ from standardwebhooks import Webhook as Signer
 
 from waitlist.errors import AddressRefused
 from waitlist.extensions import settings
-from waitlist.handover.reaching import ANSWER_WITHIN, CONNECT_WITHIN, Careful, Resolve
+from waitlist.handover import reaching
+from waitlist.handover.reaching import Careful, Resolve
 from waitlist.policy import reach, retrying
 from waitlist.policy.retrying import Verdict
 
@@ -71,8 +72,7 @@ class Connections:
         return answer._replace(milliseconds=round((time.monotonic() - begun) * 1000))
 
     def _answer(self, letter: Letter) -> Answer:
-        waits = {"connect": CONNECT_WITHIN, "pool": ANSWER_WITHIN}
-        timeouts = {**waits, "read": ANSWER_WITHIN, "write": ANSWER_WITHIN}
+        timeouts = dict.fromkeys(("connect", "pool", "read", "write"), reaching.ANSWER_WITHIN)
         try:
             with self._pool.stream(
                 "POST",
@@ -136,7 +136,7 @@ def _said_of(error: Exception) -> str:
         reason = deeper
     match error:
         case httpcore.ConnectTimeout():
-            return f"no connection within {CONNECT_WITHIN:.0f} s"
+            return f"no connection within {reaching.CONNECT_WITHIN:g} s"
         case httpcore.ConnectError() if isinstance(reason, ssl.SSLError):
             return f"no safe connection: {getattr(reason, 'verify_message', '') or reason.reason}"
         case httpcore.ConnectError() if isinstance(reason, socket.gaierror):
@@ -144,5 +144,5 @@ def _said_of(error: Exception) -> str:
         case httpcore.ConnectError():
             return f"no connection: {type(reason).__name__}"
         case httpcore.TimeoutException():
-            return f"no answer within {ANSWER_WITHIN:.0f} s"
+            return f"no answer within {reaching.ANSWER_WITHIN:g} s"
     return f"cut off before an answer: {type(reason).__name__}"

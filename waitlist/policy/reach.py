@@ -76,6 +76,8 @@ def _meant(address: Address) -> Address:
 
 def _host(word: str) -> str:
     labels = word.lower().split(".")
-    if not all(label.replace("-", "").isalnum() and label.isascii() for label in labels):
+    if not all(
+        label.replace("-", "").replace("_", "").isalnum() and label.isascii() for label in labels
+    ):
         raise ValueError(f"{word!r} is no host name")
     return word.lower()

@@ -72,7 +72,7 @@ def retry_after(header: str | None, *, now: datetime) -> timedelta | None:
         return timedelta(seconds=min(int(words[:9]), LONGEST_WAIT.total_seconds()))
     try:
         at = parsedate_to_datetime(words)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     return max(timedelta(), at - now)
