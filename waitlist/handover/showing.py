@@ -64,11 +64,11 @@ def one(endpoint_id: int, *, now: datetime) -> dict[str, Any]:
     """An endpoint with what became of its webhooks, as JSON."""
     endpoint = endpoints.find(endpoint_id)
     counted = db.session.execute(
-        select(Webhook.state, func.count())
+        select(Webhook.state, func.count().label("number"))
         .where(Webhook.endpoint_id == endpoint_id)
         .group_by(Webhook.state)
     )
-    counts = dict(counted.tuples())
+    counts = {row.state: row.number for row in counted}
     overlaps = len(leasing.secrets_of(endpoint, now=now)) > 1
     return {
         **as_json(endpoint),

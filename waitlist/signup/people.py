@@ -19,6 +19,7 @@ from waitlist.models import (
     Message,
     PlaceChange,
     Registration,
+    Webhook,
 )
 from waitlist.policy import identity
 
@@ -61,7 +62,8 @@ def summary(entry: Entry) -> dict[str, Any]:
 
 def timeline(entry: Entry) -> list[Happening]:
     """Everything that happened to a person, oldest first."""
-    found = [*_signup(entry), *_places(entry), *_invitations(entry), *_mails(entry), *_acts(entry)]
+    parts = (_signup, _places, _invitations, _mails, _webhooks, _acts)
+    found = (happening for part in parts for happening in part(entry))
     return sorted(found, key=lambda happening: happening.at)
 
 
@@ -175,6 +177,16 @@ def _mails(entry: Entry) -> Iterator[Happening]:
             yield Happening(message.sent_at, f"mail {message.id} taken by the mail server")
         elif message.state != "queued" or message.reason:
             yield Happening(message.due_at, f"mail {message.id} {message.state}{why}")
+
+
+def _webhooks(entry: Entry) -> Iterator[Happening]:
+    for webhook in db.session.scalars(select(Webhook).where(Webhook.entry_id == entry.id)):
+        name = f"{webhook.event} to endpoint {webhook.endpoint_id} ({webhook.webhook_id})"
+        yield Happening(webhook.created_at, f"owed: {name}")
+        if webhook.delivered_at is not None:
+            yield Happening(webhook.delivered_at, f"delivered: {name}")
+        elif webhook.reason:
+            yield Happening(webhook.due_at, f"{webhook.state}, {webhook.reason}: {name}")
 
 
 def _acts(entry: Entry) -> Iterator[Happening]:
