@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Text, literal, select, update
+from sqlalchemy import BigInteger, ColumnElement, Text, literal, select, true, update
 
 from waitlist import audit
 from waitlist.errors import ValueRefused
@@ -94,9 +94,9 @@ def _owe(page: Sequence[tuple[int, str, int]], endpoint_id: int, *, now: datetim
     known = Webhook.webhook_id.in_([row[0] for row in rows]), *_to(endpoint_id)
     again = _again(*known, now=now)
     owing = insert_unless_known(Webhook.__table__, Webhook.webhook_id, Webhook.endpoint_id)
-    return again + rows_changed(
-        owing.from_select(list(values), select(*values.values()).where(new.c.subject_id > 0))
-    )
+    rest = select(*values.values()).where(true())  # else SQLite takes ON CONFLICT for a join's
+    owed = owing.from_select(list(values), rest).returning(Webhook.id)
+    return again + len(db.session.scalars(owed).all())
 
 
 def _again(*which: ColumnElement[bool], now: datetime) -> int:

@@ -24,7 +24,9 @@ from tests.products import Answered, Product
 from waitlist import links
 from waitlist.errors import FieldsInvalid
 from waitlist.extensions import db
+from waitlist.handover import staging
 from waitlist.handover.endpoints import Who, disable
+from waitlist.handover.events import COMPLETED
 from waitlist.models import (
     Entry,
     Invitation,
@@ -161,6 +163,18 @@ def test_owing_it_is_one_statement_of_the_last_step_however_many_endpoints(
     assert found[0] == found[1]
     assert found[0][1] == 1
     assert len(webhooks()) == 3
+
+
+def test_who_owes_it_hears_how_many_are_told_so_that_nobody_is_woken_for_nothing(
+    app: Flask, product: Product, who: Who, register: Register, now: datetime
+) -> None:
+    entry = register()
+    owed = []
+    for nonce in ("none", "one", "two"):
+        owed.append(staging.stage(COMPLETED, 1, nonce, entry_id=entry.id, now=now))
+        db.session.commit()
+        add(product.url, who)
+    assert owed == [0, 1, 2]
 
 
 def test_a_disabled_endpoint_is_owed_it_too_and_it_waits_for_an_operator(

@@ -93,8 +93,8 @@ def test_what_cant_be_done_is_refused_with_a_sentence(runner: Operator, product:
         assert result.exit_code == 1, words
         assert why in result.stderr, words
         assert result.stdout == ""
-    for words in (("replay",), ("replay", "--since", "2027-01-01"), ("replay", "--state", "sent")):
-        assert runner.run("webhook", *words).exit_code == 2, words
+    for usage in ("", "--since 2027-01-01", "--state sent", "msg_1 --state attention"):
+        assert runner.run("webhook", "replay", *usage.split()).exit_code == 2, usage
 
 
 def test_a_test_is_signed_and_says_what_the_product_answers(
