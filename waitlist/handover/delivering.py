@@ -14,8 +14,9 @@ import structlog
 from waitlist.extensions import db, elsewhere, reading
 from waitlist.failpoints import failpoint
 from waitlist.handover import events, leasing
-from waitlist.handover.leasing import Leased, Tried, Turn
+from waitlist.handover.leasing import Turn
 from waitlist.handover.sending import AT_ONCE, Answer, Connections, Letter
+from waitlist.handover.settling import Leased, Tried
 from waitlist.models import WebhookEndpoint
 from waitlist.policy.retrying import Verdict
 

@@ -29,14 +29,16 @@ class Figures(NamedTuple):
 
 def figures() -> Figures:
     """How many webhooks are owed and need attention, and of how many endpoints none goes."""
-    pending, oldest_at = db.session.execute(
-        select(func.count(), func.min(Webhook.since_at)).where(Webhook.state.in_(UNDELIVERED))
-    ).one()
-    attention = select(func.count()).where(Webhook.state == "attention")
+    counted = [_count(state) for state in UNDELIVERED]  # one by one, as each has its index
+    oldest = [oldest_at for _, oldest_at in counted if oldest_at is not None]
+    attention, _ = _count("attention")
     is_away = (WebhookEndpoint.state != "enabled") | WebhookEndpoint.away_since.is_not(None)
     away = select(func.count()).select_from(WebhookEndpoint).where(is_away)
     return Figures(
-        pending, db.session.scalar(attention) or 0, oldest_at, db.session.scalar(away) or 0
+        pending=sum(number for number, _ in counted),
+        attention=attention,
+        oldest_at=min(oldest, default=None),
+        away=db.session.scalar(away) or 0,
     )
 
 
@@ -143,6 +145,14 @@ def _webhook(webhook: Webhook) -> dict[str, Any]:
         "due_at": _time(webhook.due_at) if webhook.state == "pending" else None,
         "delivered_at": _time(webhook.delivered_at),
     }
+
+
+def _count(state: str) -> tuple[int, datetime | None]:
+    """How many are in this state, and since when the longest of them is owed."""
+    number, oldest_at = db.session.execute(
+        select(func.count(), func.min(Webhook.since_at)).where(Webhook.state == state)
+    ).one()
+    return number, oldest_at
 
 
 def _time(at: datetime | None) -> str | None:

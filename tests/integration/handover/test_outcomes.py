@@ -27,8 +27,8 @@ from tests.products import Answered, Product
 from waitlist.extensions import db
 from waitlist.handover import delivering, leasing, reaching, showing
 from waitlist.handover.endpoints import Who
-from waitlist.handover.leasing import Tried
 from waitlist.handover.sending import AT_ONCE, Answer
+from waitlist.handover.settling import Tried
 from waitlist.models import Webhook, WebhookAttempt, WebhookEndpoint
 from waitlist.policy import retrying
 from waitlist.policy.retrying import Verdict
