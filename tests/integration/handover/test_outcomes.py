@@ -6,13 +6,14 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from functools import partial
 
 import pytest
 import time_machine
 from flask import Flask
 from sqlalchemy import select, update
 
-from tests import products
+from tests import people, products
 from tests.integration.handover.conftest import (
     FOREVER,
     HandOver,
@@ -339,6 +340,22 @@ def test_only_one_worker_probes(
     first = leasing.turn(endpoint.id, [], most=8, now=now + MINUTE)
     second = leasing.turn(endpoint.id, [], most=8, now=now + MINUTE)
     assert (len(first.leased), len(second.leased)) == (1, 0)
+
+
+def test_of_many_workers_at_once_one_probes(
+    app: Flask,
+    endpoint: WebhookEndpoint,
+    product: Product,
+    owe: Owe,
+    hand_over: HandOver,
+    now: datetime,
+) -> None:
+    product.answer = Answered(503)
+    owe(AT_ONCE)
+    hand_over()
+    probe = partial(leasing.turn, endpoint.id, [], most=AT_ONCE, now=now + MINUTE)
+    turns = people.at_once(app, [probe] * 8)
+    assert sum(len(turn.leased) for turn in turns) == 1
 
 
 def test_the_sweep_finds_what_is_due_left_or_to_be_set_aside_and_nothing_else(
