@@ -73,6 +73,14 @@ def _renewal(message: Owed, _now: datetime) -> dict[str, Any]:
     }
 
 
+def _reminder(message: Owed, _now: datetime) -> dict[str, Any]:
+    invitation = message.invitation
+    return {
+        "link": links.to_invitation(invitation),
+        "until": _to_the_minute(invitation.expires_at),
+    }
+
+
 def _lapsed(message: Owed, _now: datetime) -> dict[str, Any]:
     invitation = latest_invitation(message.entry_id)
     assert invitation is not None
@@ -108,6 +116,7 @@ _CONTEXTS: dict[str, Callable[[Owed, datetime], dict[str, Any]]] = {
     "invitation": _invitation,
     "standing": _standing,
     "renewal": _renewal,
+    "reminder": _reminder,
     "lapsed": _lapsed,
     "apology": _apology,
     "come_back": _undo,

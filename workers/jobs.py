@@ -11,7 +11,7 @@ from flask import Flask
 from waitlist import create_app, delivery
 from waitlist.admission import health, plans, waves
 from waitlist.errors import LineUnavailable
-from waitlist.onboarding import invitations
+from waitlist.onboarding import invitations, reminding
 from waitlist.signup import joining
 from waitlist.wake import answered, wake
 
@@ -35,6 +35,7 @@ def run_admission() -> None:
         now = _now()
         invitations.beat(now=now)  # before anything lapses: an outage may have just ended
         invitations.lapse(now=now)
+        reminding.remind(now=now)
         joining.expire_unconfirmed(now=now)
         health.watch(now=now)
         try:

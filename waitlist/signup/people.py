@@ -156,8 +156,10 @@ def _places(entry: Entry) -> Iterator[Happening]:
 def _invitations(entry: Entry) -> Iterator[Happening]:
     query = select(Invitation).where(Invitation.entry_id == entry.id)
     for invitation in db.session.scalars(query):
-        name = f"invitation {invitation.id}"
-        yield Happening(invitation.created_at, f"admitted by wave {invitation.wave_id}: {name}")
+        name, by = f"invitation {invitation.id}", f"admitted by wave {invitation.wave_id}"
+        if invitation.generation > 1:
+            by = f"invited afresh, generation {invitation.generation}"
+        yield Happening(invitation.created_at, f"{by}: {name}")
         if invitation.mailed_at is not None:
             yield Happening(invitation.mailed_at, f"{name} mailed, until {invitation.expires_at}")
         if invitation.ended_at is not None:
