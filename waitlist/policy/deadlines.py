@@ -25,6 +25,14 @@ def deadline_passed(expires_at: datetime | None, opened_at: datetime | None, now
     return not in_grace
 
 
+def extended(
+    expires_at: datetime, by: timedelta | None, until: datetime | None, now: datetime
+) -> datetime | None:
+    """The later end of an invitation; None if it wouldn't be later. One that is over begins now."""
+    end = until if until is not None else max(expires_at, now) + (by or timedelta())
+    return end if end > expires_at else None
+
+
 def reminder_lead(lifetime: timedelta) -> timedelta:
     """How long before its end somebody is reminded of an invitation that is open for so long."""
     return REMIND_BEFORE if lifetime > SHORT else lifetime / 3
