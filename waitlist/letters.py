@@ -108,7 +108,11 @@ def _welcome(message: Owed, _now: datetime) -> dict[str, Any]:
     registration = db.session.scalars(
         select(Registration).where(Registration.entry_id == message.entry_id)
     ).one()
-    return {"handle": registration.handle, "address": message.entry.address}
+    return {
+        "handle": registration.handle,
+        "address": message.entry.address,
+        "dispute_link": links.to_dispute(registration),
+    }
 
 
 _CONTEXTS: dict[str, Callable[[Owed, datetime], dict[str, Any]]] = {

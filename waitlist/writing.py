@@ -24,6 +24,7 @@ TRUE_OF = {  # kinds of mail that are true only of people in these states
     "standing": ("waiting", "invited", "registered"),
     "apology": ("waiting",),
     "lapsed": ("lapsed",),
+    "welcome": ("registered",),
 }
 LOOK_AGAIN = timedelta(minutes=1)
 BY_HOURS = ("invitation",)  # nobody asked for it just now, so it keeps to its cohort's hours

@@ -10,7 +10,7 @@ import click
 from waitlist.admission import recall
 from waitlist.cli import terminal, times
 from waitlist.extensions import reading
-from waitlist.onboarding import by_hand, extending
+from waitlist.onboarding import by_hand, disputes, extending
 from waitlist.signup import people
 
 addresses_of = click.argument("addresses", nargs=-1, required=True)
@@ -102,6 +102,40 @@ def reissue(addresses: tuple[str, ...], reason: str, as_json: bool) -> None:
         _ids(addresses), actor=terminal.actor(), reason=reason, now=datetime.now(UTC)
     )
     _say(as_json, f"{many:,} have a fresh invitation.", reissued=many)
+
+
+@group.command()
+@terminal.as_json
+@terminal.refusing
+def disputed(as_json: bool) -> None:
+    """List registrations of which their invitees say that it wasn't they."""
+    with reading():
+        found = disputes.listed()
+    if as_json:
+        terminal.show_json([one._asdict() for one in found])
+        return
+    rows = [
+        (one.entry_id, one.address, times.shown(one.registered_at), times.shown(one.disputed_at))
+        for one in found
+    ]
+    terminal.show_table(("person", "address", "registered", "disputed"), rows)
+    if found:
+        click.echo(
+            "It was they: flask invitation undispute ADDRESS. It wasn't: close the account in "
+            "the product, then flask invitation reissue ADDRESS"
+        )
+
+
+@group.command()
+@click.argument("address")
+@terminal.with_reason
+@terminal.as_json
+@terminal.refusing
+def undispute(address: str, reason: str, as_json: bool) -> None:
+    """Say that it was they who registered after all. Nothing else changes."""
+    (entry_id,) = _ids([address])
+    disputes.undispute(entry_id, actor=terminal.actor(), reason=reason, now=datetime.now(UTC))
+    _say(as_json, "The registration stands.", undisputed=1)
 
 
 def _ids(addresses: Sequence[str]) -> list[int]:

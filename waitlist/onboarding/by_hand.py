@@ -16,6 +16,7 @@ from waitlist import audit, outbox, projection, seats
 from waitlist.errors import NotReissued, ValueRefused
 from waitlist.extensions import db
 from waitlist.models import Entry, Invitation, Message
+from waitlist.onboarding import disputes
 from waitlist.onboarding import reissue as reissuing
 from waitlist.policy import deadlines
 from waitlist.rows import ids
@@ -105,11 +106,13 @@ def revoke(
 def reissue(entry_ids: Collection[int], *, actor: str, reason: str, now: datetime) -> int:
     """A fresh invitation for each, however often they had one, though their last is over; how many.
 
-    Seats, quotas and the pause bind it; the rate and the product's health don't.
+    Seats, quotas and the pause bind it; the rate and the product's health don't. It takes the
+    place of a registration that is disputed: then it wasn't they who used the last one.
     """
     seats.lock()
     entries = entries_of(entry_ids)
-    require(entries, lambda entry: _reissued(entry.id, now=now))
+    by = {"actor": actor, "reason": reason}
+    require(entries, lambda entry: _reissued(entry.id, **by, now=now))
     _record("invitation.reissue", sorted(entries), actor=actor, reason=reason, now=now)
     db.session.commit()
     projection.settle(*{entry.cohort_id for entry in entries.values()})
@@ -117,9 +120,10 @@ def reissue(entry_ids: Collection[int], *, actor: str, reason: str, now: datetim
     return len(entries)
 
 
-def _reissued(entry_id: int, *, now: datetime) -> str:
-    """Why it can't be; empty if it is done."""
+def _reissued(entry_id: int, *, actor: str, reason: str, now: datetime) -> str:
+    """Why it can't be; empty if it is done. A registration that is disputed makes room for it."""
     try:
+        disputes.set_aside(entry_id, actor=actor, reason=reason, now=now)
         reissuing.reissue(entry_id, now=now)
     except NotReissued as error:
         return WHY_NOT[error.why]

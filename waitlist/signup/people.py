@@ -55,6 +55,7 @@ def summary(entry: Entry) -> dict[str, Any]:
         "rank": entry.rank,
         "position": projection.place_of(entry).position,
         "suppressed": entry.suppressed_at is not None,
+        "disputed": _is_disputed(entry),
         "attributes": entry.attributes,
     }
 
@@ -133,6 +134,12 @@ def _move(
     db.session.commit()
     projection.settle(from_id, to_id)
     return len(moved)
+
+
+def _is_disputed(entry: Entry) -> bool:
+    disputed = Registration.disputed_at.is_not(None)
+    which = select(Registration.id).where(Registration.entry_id == entry.id, disputed)
+    return db.session.scalar(which) is not None
 
 
 def _signup(entry: Entry) -> Iterator[Happening]:
