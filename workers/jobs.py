@@ -12,7 +12,7 @@ from waitlist import create_app, delivery
 from waitlist.admission import health, plans, waves
 from waitlist.errors import LineUnavailable
 from waitlist.handover import delivering
-from waitlist.onboarding import invitations
+from waitlist.onboarding import invitations, reminding
 from waitlist.signup import joining
 from waitlist.wake import answered, wake
 
@@ -37,6 +37,7 @@ def run_admission() -> None:
         now = _now()
         invitations.beat(now=now)  # before anything lapses: an outage may have just ended
         invitations.lapse(now=now)
+        reminding.remind(now=now)
         joining.expire_unconfirmed(now=now)
         health.watch(now=now)
         try:

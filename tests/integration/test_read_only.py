@@ -36,6 +36,7 @@ def _paths() -> Iterator[str]:
     for registration in db.session.scalars(select(Registration)):
         welcome = links.welcome_token(registration.id, registration.nonce)
         yield from (f"/welcome/{welcome}", f"/welcome/{welcome}/state")
+        yield f"/dispute/{links.to_dispute(registration).rpartition('/')[2]}"
     for message in db.session.scalars(select(Message).where(Message.kind == "act")):
         yield f"/act/{links.to_act(message).rpartition('/')[2]}"
     yield "/join"

@@ -1,4 +1,4 @@
-"""The commands of operators: `flask gate`, `cohort`, `wave`, `line`, `person`, `import`, …"""
+"""The commands of operators: `flask gate`, `cohort`, `wave`, `invitation`, `line`, `person`, …"""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from waitlist.cli import (
     gate,
     health,
     imports,
+    invitation,
     line,
     noshows,
     person,
@@ -27,6 +28,7 @@ def init_app(app: Flask) -> None:
         gate.group,
         cohort.group,
         wave.group,
+        invitation.group,
         line.group,
         person.group,
         imports.import_command,

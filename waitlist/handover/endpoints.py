@@ -16,7 +16,7 @@ from waitlist import audit
 from waitlist.errors import EndpointUnknown, ValueRefused
 from waitlist.extensions import db, rows_changed, settings
 from waitlist.handover import leasing
-from waitlist.handover.events import COMPLETED, EVENTS
+from waitlist.handover.events import COMPLETED, DISPUTED, EVENTS
 from waitlist.models import Webhook, WebhookEndpoint, WebhookSubscription
 from waitlist.policy import reach
 from waitlist.rows import ids
@@ -172,7 +172,7 @@ def _new_secret() -> str:
 
 
 def _known(events: Sequence[str]) -> list[str]:
-    told = sorted(set(events)) or [COMPLETED]
+    told = sorted(set(events)) or [COMPLETED, DISPUTED]
     for event in told:
         if event not in EVENTS:
             raise ValueRefused(f"there is no event {event}: there are {', '.join(sorted(EVENTS))}")

@@ -20,6 +20,7 @@ from waitlist.models import Cohort, Entry, Registration
 from waitlist.rows import ids
 
 COMPLETED = "registration.completed"
+DISPUTED = "registration.disputed"
 TEST = "webhook.test"  # which nobody subscribes to: a command sends it
 
 
@@ -92,9 +93,22 @@ def _said(
     }
 
 
+def _disputed(subject_ids: Sequence[int], _with_password_hash: bool) -> dict[int, Happened]:
+    """Nothing of one that an operator has decided meanwhile."""
+    disputed = Registration.disputed_at.is_not(None)
+    found = select(Registration).where(Registration.id.in_(ids(subject_ids)), disputed)
+    return {
+        one.id: Happened(
+            one.disputed_at or one.created_at,
+            {"id": str(one.id), "entry_id": str(one.entry_id), "handle": one.handle},
+        )
+        for one in db.session.scalars(found)
+    }
+
+
 def _moment(at: datetime) -> str:
     """In the words of RFC 3339, in UTC."""
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-EVENTS: dict[str, Read] = {COMPLETED: _completed}
+EVENTS: dict[str, Read] = {COMPLETED: _completed, DISPUTED: _disputed}

@@ -42,13 +42,15 @@ def figures() -> Figures:
     )
 
 
-def registration_state(entry_id: int) -> str:
-    """Whether the product knows of somebody's registration.
+def registration_state(registration_id: int, entry_id: int) -> str:
+    """Whether the product knows of this registration, which is that person's.
 
     none: there is nobody to tell; pending, delivered, needs-attention: of all endpoints together.
     """
-    theirs = Webhook.entry_id == entry_id, Webhook.event == COMPLETED
-    states = set(db.session.scalars(select(Webhook.state).where(*theirs)))
+    this = Webhook.subject_id == registration_id, Webhook.event == COMPLETED
+    states = set(
+        db.session.scalars(select(Webhook.state).where(Webhook.entry_id == entry_id, *this))
+    )
     if "attention" in states:
         return "needs-attention"
     if states & set(UNDELIVERED):

@@ -36,7 +36,7 @@ from waitlist.models import (
     WebhookAttempt,
     WebhookEndpoint,
 )
-from waitlist.onboarding import completion
+from waitlist.onboarding import by_hand, completion, disputes
 
 SECOND = timedelta(seconds=1)
 
@@ -227,6 +227,55 @@ def test_nothing_of_a_person_is_kept_in_what_is_owed_or_logged(
         assert "ada1" not in repr(found[table])
 
 
+def test_who_says_that_it_wasnt_they_is_told_to_the_product_each_time(
+    endpoint: WebhookEndpoint, register: Register, hand_over: HandOver, now: datetime
+) -> None:
+    entry = register()
+    hand_over()
+    _dispute(entry, now + SECOND)
+    _dispute(entry, now + 2 * SECOND)
+    [told] = hand_over(now + 2 * SECOND)
+    said = told.verified(endpoint.secret)
+    assert said["type"] == "registration.disputed"
+    assert said["timestamp"] == "2027-03-01T12:00:01Z"
+    assert said["data"] == {"id": "1", "entry_id": str(entry.id), "handle": "ada1"}
+    _undispute(entry, now + 3 * SECOND)
+    _dispute(entry, now + 4 * SECOND)
+    [again] = hand_over(now + 4 * SECOND)
+    assert again.webhook_id != told.webhook_id
+
+
+def test_a_dispute_that_an_operator_has_decided_is_told_no_more(
+    endpoint: WebhookEndpoint, register: Register, hand_over: HandOver, now: datetime
+) -> None:
+    entry = register()
+    hand_over()
+    _dispute(entry, now + SECOND)
+    _undispute(entry, now + 2 * SECOND)
+    assert hand_over(now + 3 * SECOND) == []
+    assert states() == ["delivered", "cancelled"]
+
+
+def test_the_registration_that_takes_a_disputed_ones_place_is_told_under_an_id_of_its_own(
+    endpoint: WebhookEndpoint,
+    register: Register,
+    hand_over: HandOver,
+    now: datetime,
+    deliver: Deliver,
+) -> None:
+    entry = register()
+    [first] = hand_over()
+    _dispute(entry, now)
+    by_hand.reissue([entry.id], actor="test", reason="", now=now)
+    deliver(now)
+    people.register(entry, "ada_herself", now=now)
+    [second] = hand_over(now + SECOND)
+    data = [one.verified(endpoint.secret)["data"] for one in (first, second)]
+    assert data[0]["entry_id"] == data[1]["entry_id"]
+    assert data[0]["id"] != data[1]["id"]
+    assert first.webhook_id != second.webhook_id
+
+
 def test_an_event_of_a_newer_release_is_left_to_its_workers(
     endpoint: WebhookEndpoint, register: Register, hand_over: HandOver
 ) -> None:
@@ -256,6 +305,17 @@ def _is_signed_by(told: products.Told, secret: str) -> bool:
     except WebhookVerificationError:
         return False
     return True
+
+
+def _dispute(entry: Entry, now: datetime) -> None:
+    which = select(Registration).where(Registration.entry_id == entry.id)
+    token = links.to_dispute(db.session.scalars(which).one()).rpartition("/")[2]
+    db.session.rollback()
+    disputes.dispute(token, now=now)
+
+
+def _undispute(entry: Entry, now: datetime) -> None:
+    disputes.undispute(entry.id, actor="test", reason="", now=now)
 
 
 def _erase(entry: Entry) -> None:

@@ -54,7 +54,7 @@ def test_an_endpoint_is_added_and_its_secret_told_only_then(
     runner: Operator, product: Product, register: Register, hand_over: HandOver
 ) -> None:
     added = runner.json("webhook", "add", product.url, "--reason", "launch")
-    assert added["events"] == ["registration.completed"]
+    assert added["events"] == ["registration.completed", "registration.disputed"]
     secret = added["secret"]
     register()
     [told] = hand_over()
@@ -64,7 +64,7 @@ def test_an_endpoint_is_added_and_its_secret_told_only_then(
         assert secret not in str(runner.json("webhook", *words))
     [(action, subject, after, reason)] = _audit()
     assert (action, subject, reason) == ("webhook.add", "webhook_endpoint:1", "launch")
-    assert after["events"] == ["registration.completed"]
+    assert after["events"] == ["registration.completed", "registration.disputed"]
     assert secret not in str(after)
     assert "/hooks" not in str(after), "a path may be a secret too"
 
