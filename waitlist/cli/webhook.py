@@ -44,8 +44,7 @@ def add(
     if _show_secret(endpoint, as_json):
         click.echo(f"Try it: flask webhook test {endpoint.id}")
         click.echo(
-            "Registrations of before: "
-            f"flask webhook replay --endpoint {endpoint.id} --since 2027-01-01"
+            f"Registrations of before: flask webhook replay --endpoint {endpoint.id} --since TIME"
         )
 
 

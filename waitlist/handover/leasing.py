@@ -108,7 +108,7 @@ def _disabled_but_owed() -> Select[Any]:
 
 
 def _locked(endpoint_id: int) -> WebhookEndpoint | None:
-    """The endpoint's row; whoever is registering meanwhile may still refer to it."""
+    """The endpoint's row; `key_share`, as who registers meanwhile refers to it and mustn't wait."""
     found: WebhookEndpoint | None = db.session.scalars(
         select(WebhookEndpoint)
         .where(WebhookEndpoint.id == endpoint_id)

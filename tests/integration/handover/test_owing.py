@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -11,7 +13,7 @@ from sqlalchemy import delete, select, text
 from standardwebhooks.webhooks import WebhookVerificationError
 
 from tests import people, products, tables
-from tests.conftest import Deliver
+from tests.conftest import POSTGRES, Deliver
 from tests.integration.handover.conftest import (
     HandOver,
     Register,
@@ -25,7 +27,7 @@ from waitlist import links
 from waitlist.errors import FieldsInvalid
 from waitlist.extensions import db
 from waitlist.handover import staging
-from waitlist.handover.endpoints import Who, disable
+from waitlist.handover.endpoints import Who, disable, find
 from waitlist.handover.events import COMPLETED
 from waitlist.models import (
     Entry,
@@ -116,6 +118,29 @@ def test_32_who_press_at_once_are_one_hand_over(
     people.at_once(app, [partial(completion.complete, token, form("ada"), now=now)] * 32)
     assert states() == ["pending"]
     assert len(hand_over()) == 1
+
+
+@pytest.mark.skipif(not POSTGRES, reason="SQLite has one writer, who is at it")
+def test_who_registers_waits_for_nobody_who_holds_the_endpoint(
+    app: Flask, endpoint: WebhookEndpoint, register: Register
+) -> None:
+    """P11: a worker marks, or an operator rotates, while somebody presses the button."""
+    held, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with app.app_context():
+            find(endpoint.id, lock=True)
+            held.set()
+            go_on.wait(30)
+            db.session.rollback()
+
+    with ThreadPoolExecutor(1) as elsewhere:
+        holding = elsewhere.submit(hold)
+        held.wait(30)
+        register()  # it would give up after `LOCK_WAIT`
+        go_on.set()
+        holding.result(30)
+    assert states() == ["pending"]
 
 
 def test_a_registration_that_fails_owes_nothing(
