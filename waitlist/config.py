@@ -65,6 +65,7 @@ class Settings:
     health_load: float
     health_p95_ms: float | None
     wave_undo: timedelta
+    webhook_allow: tuple[str, ...]
 
     @property
     def host(self) -> str:
@@ -160,6 +161,9 @@ def _read(values: Mapping[str, str], instance: Path) -> Settings:
         health_p95_ms=env.float("HEALTH_P95_MS", None, validate=validate.Range(min=1)),
         wave_undo=timedelta(
             seconds=env.int("WAVE_UNDO", 60, validate=validate.Range(0, 24 * 3_600))
+        ),
+        webhook_allow=settable.webhook_allow(
+            env.list("WEBHOOK_ALLOW", []), development=development
         ),
     )
 

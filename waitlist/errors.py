@@ -62,6 +62,17 @@ class InvitationClosed(WaitlistError):
         self.state = state
 
 
+class NotReissued(WaitlistError):
+    """No fresh invitation now: `why` is what their entry is, or what keeps a seat from them.
+
+    "paused", "capacity" and "quota" pass: the caller may put them back in line.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"no fresh invitation can be made: {why}")
+        self.why = why
+
+
 class AlreadyCompleted(WaitlistError):
     """Used already, with other fields: show the way to sign in, never what is stored."""
 
@@ -121,3 +132,11 @@ class PersonUnknown(WaitlistError):
 
 class WaveUnknown(WaitlistError):
     """There is no wave of that id: list those there are."""
+
+
+class AddressRefused(WaitlistError):
+    """A webhook isn't sent to such an address: use a public one, or allow it by `WEBHOOK_ALLOW`."""
+
+
+class EndpointUnknown(WaitlistError):
+    """There is no webhook endpoint of that id: list those there are."""

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from waitlist.errors import SettingInvalid
+from waitlist.policy import reach
 
 SECRET_LENGTH = 32  # characters at least
 HEADER = re.compile(r"[A-Za-z0-9-]+")
@@ -121,6 +122,19 @@ def health_url(url: str | None) -> str | None:
             f"HEALTH_URL must be a web address such as https://example.com/healthz, not {url!r}"
         )
     return url
+
+
+def webhook_allow(words: list[str], *, development: bool) -> tuple[str, ...]:
+    """Hosts and networks that webhooks may go to, beside public ones; in development all."""
+    given = tuple(word.strip() for word in words)
+    try:
+        reach.allowed(given)
+    except ValueError as error:
+        raise SettingInvalid(
+            "WEBHOOK_ALLOW must be host names, addresses or networks, comma between, such as "
+            f"app.internal,10.0.0.0/8: {error}"
+        ) from error
+    return (*given, *reach.EVERYTHING) if development else given
 
 
 def stale_after(stale: int, *, every: int) -> timedelta:

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from waitlist import create_app, estimates, leasing
 from waitlist.errors import SettingInvalid
 from waitlist.extensions import db, reading
+from waitlist.handover import leasing as webhooks
 from waitlist.onboarding import invitations
 from waitlist.wake import wake
 from workers import probe
@@ -55,6 +56,10 @@ def tick(*, now: datetime) -> None:
             mail_is_due = leasing.is_due(now=now)
         if mail_is_due:
             wake("mail")
+        with reading():
+            handover_is_due = webhooks.is_due(now=now)
+        if handover_is_due:
+            wake("handover")
         estimates.sweep_if_due(now=now)
     except SQLAlchemyError as error:
         db.session.rollback()

@@ -1,4 +1,4 @@
-"""The commands of operators: `flask gate`, `cohort`, `wave`, `line`, `person`, `import`, …"""
+"""The commands of operators: `flask gate`, `cohort`, `wave`, `invitation`, `line`, `person`, …"""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from waitlist.cli import (
     gate,
     health,
     imports,
+    invitation,
     line,
     noshows,
     person,
     rehearse,
     switches,
     wave,
+    webhook,
 )
 
 
@@ -26,10 +28,12 @@ def init_app(app: Flask) -> None:
         gate.group,
         cohort.group,
         wave.group,
+        invitation.group,
         line.group,
         person.group,
         imports.import_command,
         imports.undo_command,
         rehearse.command,
+        webhook.group,
     ):
         app.cli.add_command(command)

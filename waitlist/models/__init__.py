@@ -2,6 +2,12 @@
 
 from waitlist.models.base import new_nonce
 from waitlist.models.gate import Gate, Invitation, Registration, Wave, WavePerson
+from waitlist.models.handover import (
+    Webhook,
+    WebhookAttempt,
+    WebhookEndpoint,
+    WebhookSubscription,
+)
 from waitlist.models.imports import Import, ImportRow
 from waitlist.models.learned import Estimate, Experience, Health, NoShows
 from waitlist.models.line import (
@@ -39,5 +45,9 @@ __all__ = [
     "Registration",
     "Wave",
     "WavePerson",
+    "Webhook",
+    "WebhookAttempt",
+    "WebhookEndpoint",
+    "WebhookSubscription",
     "new_nonce",
 ]

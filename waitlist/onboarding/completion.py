@@ -23,6 +23,8 @@ from waitlist.errors import (
 )
 from waitlist.extensions import db, reading, settings
 from waitlist.failpoints import failpoint
+from waitlist.handover import staging
+from waitlist.handover.events import COMPLETED
 from waitlist.models import Registration
 from waitlist.onboarding import forms, passwords, registering
 from waitlist.onboarding.forms import Form
@@ -122,9 +124,12 @@ def _register(
         raise FieldsInvalid({"handle": "handle-taken"}, free)
     registering.move_on(invitation, now=now)
     outbox.stage("welcome", [invitation.entry_id], now=now)
+    told = staging.stage(COMPLETED, *registered, entry_id=invitation.entry_id, now=now)
     failpoint("completion.before-commit")
     db.session.commit()
     failpoint("completion.committed")
+    if told:
+        wake("handover")
     welcome = links.welcome_token(*registered)
     return Completed(form.handle, form.display_name, welcome, replayed=False)
 

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flask import Blueprint, Response, make_response, redirect, render_template, url_for
+from flask import (
+    Blueprint,
+    Response,
+    jsonify,
+    make_response,
+    redirect,
+    render_template,
+    url_for,
+)
 from flask.typing import ResponseReturnValue
 
 from waitlist import links
+from waitlist.admission import gate
 from waitlist.errors import AlreadyCompleted, FieldsInvalid, InvitationClosed
-from waitlist.onboarding import completion, forms, invitations, view
+from waitlist.extensions import reading, settings
+from waitlist.handover import showing
+from waitlist.onboarding import completion, disputes, forms, invitations, view
 from waitlist.onboarding.view import InvitationView
 from waitlist.web import asked, words
 
@@ -45,15 +56,20 @@ def complete(token: str) -> ResponseReturnValue:
 
 @bp.post("/invite/<token>/renew")
 def renew(token: str) -> ResponseReturnValue:
-    """Back in the line at the old place, after the invitation's time is over."""
+    """A fresh link by mail, or back in the line at the old place; the page says which."""
+    with reading():
+        is_held = gate.held_by_health(now=asked.now()) is not None
+    did = invitations.renew(token, is_held=is_held, now=asked.now())
     shown = _look(token)
-    if not invitations.renew(token, now=asked.now()):
-        return (
-            _closed(token, shown, "expired")
-            if shown.state == "expired"
-            else redirect(url_for("invite.page", token=token), 303)
-        )
-    return render_template("invite/renewed.html", place_url=_place_url(shown)), 202
+    if did is None and shown.state in ("open", "used"):
+        return redirect(url_for("invite.page", token=token), 303)
+    if did is None and asked.wants_json():
+        raise InvitationClosed(shown.state)
+    if did is None:
+        return _closed(token, shown, shown.state)
+    if asked.wants_json():
+        return jsonify(renewed=did), 202
+    return render_template("invite/renewed.html", did=did, place_url=_place_url(shown)), 202
 
 
 @bp.get("/welcome/<token>")
@@ -65,6 +81,50 @@ def welcome(token: str) -> ResponseReturnValue:
         "invite/welcome.html",
         handle=registration.handle,
         display_name=registration.display_name,
+        handover=showing.registration_state(registration.id, registration.entry_id),
+    )
+
+
+@bp.get("/welcome/<token>/state")
+def handover_state(token: str) -> ResponseReturnValue:
+    """Whether the product knows of the registration: pending, delivered, needs-attention, none."""
+    registration = links.registration_of(token)
+    return jsonify(state=showing.registration_state(registration.id, registration.entry_id))
+
+
+@bp.get("/dispute/<token>")
+def dispute_page(token: str) -> ResponseReturnValue:
+    """The form that says "this wasn't me", which asks for typed words."""
+    return _dispute_page(token, {})
+
+
+@bp.post("/dispute/<token>")
+def dispute(token: str) -> ResponseReturnValue:
+    """Note that the registration isn't theirs, if the words are typed. Twice is once."""
+    asked.speak_to(disputes.look(token).locale)
+    typed = asked.fields().get("word")
+    if not isinstance(typed, str) or " ".join(typed.split()).upper() != words.dispute_word():
+        reasons = {"word": "word"}
+        if asked.wants_json():
+            raise FieldsInvalid(reasons)
+        return _dispute_page(token, words.sentences(reasons)), 422
+    disputes.dispute(token, now=asked.now())
+    if asked.wants_json():
+        return jsonify(disputed=True)
+    return redirect(url_for("invite.dispute_page", token=token), 303)
+
+
+def _dispute_page(token: str, errors: Mapping[str, str]) -> str:
+    shown = disputes.look(token)
+    asked.speak_to(shown.locale)
+    if shown.disputed:
+        return render_template("invite/disputed.html")
+    return render_template(
+        "invite/dispute.html",
+        token=token,
+        word=words.dispute_word(),
+        errors=errors,
+        registered_at=shown.registered_at,
     )
 
 
@@ -124,8 +184,8 @@ def _closed(token: str, shown: InvitationView, state: str) -> ResponseReturnValu
     page = render_template(
         f"invite/{state}.html",
         token=token,
-        can_renew=shown.can_renew,
-        waits=shown.waits,
+        way=shown.way,
+        contact=settings().mail_from,
         place_url=_place_url(shown),
     )
     return page, 410

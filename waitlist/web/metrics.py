@@ -11,6 +11,7 @@ from sqlalchemy import select
 from waitlist import estimates
 from waitlist.admission import bounds
 from waitlist.extensions import db, reading
+from waitlist.handover import showing
 from waitlist.models import Gate
 from waitlist.web import asked
 
@@ -24,7 +25,7 @@ def metrics() -> Response:
     """The figures as they stand, in Prometheus' text format."""
     registry = CollectorRegistry()
     with reading():
-        for name, what, value in _figures():
+        for name, what, value in (*_figures(), *_handover()):
             if value is not None:
                 Gauge(f"waitlist_{name}", what, registry=registry).set(value)
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
@@ -43,3 +44,12 @@ def _figures() -> Iterator[Figure]:
     yield "estimates_covered_ratio", "Of these, waits within the range.", fared.share
     yield "estimates_changed_scored", "The same, settings changed.", fared.changed_scored
     yield "estimates_changed_covered_ratio", "Of these likewise.", fared.changed_share
+
+
+def _handover() -> Iterator[Figure]:
+    found = showing.figures()
+    age = 0.0 if found.oldest_at is None else (asked.now() - found.oldest_at).total_seconds()
+    yield "webhooks_pending", "Webhooks that are owed to the product.", found.pending
+    yield "webhooks_attention", "Webhooks that wait for an operator.", found.attention
+    yield "webhooks_oldest_pending_seconds", "For how long the longest is owed.", age
+    yield "webhook_endpoints_away", "Endpoints that don't answer or are disabled.", found.away

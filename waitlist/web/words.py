@@ -93,6 +93,11 @@ def leave_word() -> str:
     return str(gettext("LEAVE"))
 
 
+def dispute_word() -> str:
+    """The word to type before disputing a registration, in the reader's language."""
+    return str(gettext("NOT ME"))
+
+
 def notice() -> Notice | None:
     """What operators have to say, in the page's language if there is such a notice."""
     return switches.current().notice(_locale())
