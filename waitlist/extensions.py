@@ -26,6 +26,7 @@ from waitlist.config import ROOT, Settings
 Result = TypeVar("Result")
 
 LOCK_WAIT = 5  # seconds that a transaction waits for another's lock
+BRIEFLY = 0.2  # seconds, where waiting would do more harm than not writing
 LOOK_AGAIN = 0.0001  # seconds between two looks at SQLite's
 REDIS_WAIT = 1.0  # seconds that anyone waits for Redis before going on without it
 
@@ -45,6 +46,7 @@ mail = Mail()
 SEEK = "SET LOCAL enable_seqscan = off"
 
 _read_only: ContextVar[bool] = ContextVar("read_only", default=False)
+_is_brief: ContextVar[bool] = ContextVar("is_brief", default=False)
 
 
 @contextmanager
@@ -62,6 +64,16 @@ def reading() -> Iterator[None]:
     finally:
         db.session.rollback()
         _read_only.reset(token)
+
+
+@contextmanager
+def briefly() -> Iterator[None]:
+    """Transactions begun inside wait for another's lock for a moment only."""
+    token = _is_brief.set(True)
+    try:
+        yield
+    finally:
+        _is_brief.reset(token)
 
 
 def glance(statement: Executable) -> Row[Any] | None:
@@ -160,9 +172,14 @@ def connect_redis(url: str, *, decode_responses: bool) -> redis_py.Redis:
 
 def insert_unless_known(model: Any, key: Any) -> Any:
     """An INSERT into the model's table that passes over rows whose `key` is there already."""
+    return insert_into(model).on_conflict_do_nothing(index_elements=[key])
+
+
+def insert_into(model: Any) -> Any:
+    """An INSERT into the model's table that can say what is to be done with what is there."""
     dialect = db.engine.dialect.name
     insert = sqlite_insert if dialect == "sqlite" else postgresql_insert
-    return insert(model).on_conflict_do_nothing(index_elements=[key])
+    return insert(model)
 
 
 def seek(connection: Connection) -> None:
@@ -224,7 +241,7 @@ def _took_write_lock(raw: sqlite3.Connection) -> bool:
     takes the lock a hundred times a second, nobody else would get it. So two web processes
     that commit joins in turn would wait for each other most of the time.
     """
-    until = time.monotonic() + LOCK_WAIT
+    until = time.monotonic() + _lock_wait()
     while time.monotonic() < until:
         try:
             raw.execute("BEGIN IMMEDIATE")
@@ -236,7 +253,11 @@ def _took_write_lock(raw: sqlite3.Connection) -> bool:
     return False
 
 
+def _lock_wait() -> float:
+    return min(BRIEFLY, LOCK_WAIT) if _is_brief.get() else LOCK_WAIT
+
+
 def _begin_postgres(connection: Connection) -> None:
-    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_WAIT}s'")
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_lock_wait()}s'")
     if _read_only.get():
         connection.exec_driver_sql("SET TRANSACTION READ ONLY")

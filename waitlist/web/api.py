@@ -12,13 +12,14 @@ from werkzeug.exceptions import Unauthorized
 from waitlist.admission import health
 from waitlist.extensions import settings
 from waitlist.onboarding import completion, forms
-from waitlist.web import asked
+from waitlist.web import asked, tried
 from waitlist.web.invite import mark_replay
 
 bp = Blueprint("api", __name__, url_prefix="/api/v1")
 
 
 @bp.post("/completions")
+@tried.recorded("api")
 def complete() -> ResponseReturnValue:
     """Finish registration: 201 and where the welcome page is, each time the same."""
     fields = asked.fields()

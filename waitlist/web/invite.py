@@ -11,7 +11,7 @@ from waitlist import links
 from waitlist.errors import AlreadyCompleted, FieldsInvalid, InvitationClosed
 from waitlist.onboarding import completion, forms, invitations, view
 from waitlist.onboarding.view import InvitationView
-from waitlist.web import asked, words
+from waitlist.web import asked, tried, words
 
 bp = Blueprint("invite", __name__)
 
@@ -28,6 +28,7 @@ def page(token: str) -> ResponseReturnValue:
 
 
 @bp.post("/invite/<token>")
+@tried.recorded("form")
 def complete(token: str) -> ResponseReturnValue:
     """Finish registration; the same form again goes to the same welcome page."""
     fields = asked.fields()
@@ -38,6 +39,7 @@ def complete(token: str) -> ResponseReturnValue:
     except (FieldsInvalid, InvitationClosed, AlreadyCompleted) as error:
         if asked.wants_json():
             raise
+        tried.refused(error)
         return _refused(token, shown, fields, form, error)
     response = redirect(url_for("invite.welcome", token=done.welcome_token), 303)
     return mark_replay(make_response(response), done)
