@@ -9,7 +9,7 @@ import structlog
 from flask import Flask
 
 from waitlist import create_app, delivery
-from waitlist.admission import health, plans, waves
+from waitlist.admission import health, laststep, plans, waves
 from waitlist.errors import LineUnavailable
 from waitlist.onboarding import invitations
 from waitlist.signup import joining
@@ -37,6 +37,7 @@ def run_admission() -> None:
         invitations.lapse(now=now)
         joining.expire_unconfirmed(now=now)
         health.watch(now=now)
+        laststep.watch(now=now)
         try:
             outcomes = [waves.tick(now=now), *plans.carry_on_due(now=now)]
         except LineUnavailable as error:
