@@ -21,12 +21,13 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import DeclarativeBase, configure_mappers
 
+from waitlist import patience
 from waitlist.config import ROOT, Settings
 
 Result = TypeVar("Result")
 
 LOCK_WAIT = 5  # seconds that a transaction waits for another's lock
-BRIEFLY = 0.2  # seconds, where waiting would do more harm than not writing
+IDLE_WAIT = 30  # seconds that PostgreSQL waits for the next statement of one that may write
 LOOK_AGAIN = 0.0001  # seconds between two looks at SQLite's
 REDIS_WAIT = 1.0  # seconds that anyone waits for Redis before going on without it
 
@@ -46,7 +47,6 @@ mail = Mail()
 SEEK = "SET LOCAL enable_seqscan = off"
 
 _read_only: ContextVar[bool] = ContextVar("read_only", default=False)
-_is_brief: ContextVar[bool] = ContextVar("is_brief", default=False)
 
 
 @contextmanager
@@ -64,16 +64,6 @@ def reading() -> Iterator[None]:
     finally:
         db.session.rollback()
         _read_only.reset(token)
-
-
-@contextmanager
-def briefly() -> Iterator[None]:
-    """Transactions begun inside wait for another's lock for a moment only."""
-    token = _is_brief.set(True)
-    try:
-        yield
-    finally:
-        _is_brief.reset(token)
 
 
 def glance(statement: Executable) -> Row[Any] | None:
@@ -203,6 +193,7 @@ def _init_engine(engine: Engine) -> None:
         event.listen(engine, "connect", _open_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     else:
+        event.listen(engine, "do_connect", patience.connect)
         event.listen(engine, "begin", _begin_postgres)
 
 
@@ -241,7 +232,7 @@ def _took_write_lock(raw: sqlite3.Connection) -> bool:
     takes the lock a hundred times a second, nobody else would get it. So two web processes
     that commit joins in turn would wait for each other most of the time.
     """
-    until = time.monotonic() + _lock_wait()
+    until = time.monotonic() + patience.for_lock(LOCK_WAIT)
     while time.monotonic() < until:
         try:
             raw.execute("BEGIN IMMEDIATE")
@@ -253,11 +244,9 @@ def _took_write_lock(raw: sqlite3.Connection) -> bool:
     return False
 
 
-def _lock_wait() -> float:
-    return min(BRIEFLY, LOCK_WAIT) if _is_brief.get() else LOCK_WAIT
-
-
 def _begin_postgres(connection: Connection) -> None:
-    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_lock_wait()}s'")
-    if _read_only.get():
-        connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+    """Begin so that nobody waits for ever for a lock, nor for one whose process was stopped."""
+    waits = f"SET LOCAL lock_timeout = {round(1000 * patience.for_lock(LOCK_WAIT))}"
+    idle = f"SET LOCAL idle_in_transaction_session_timeout = {IDLE_WAIT * 1000}"
+    ends = "SET TRANSACTION READ ONLY" if _read_only.get() else idle
+    connection.exec_driver_sql(f"{waits}; {ends}")

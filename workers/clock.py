@@ -14,7 +14,7 @@ from types import FrameType
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from waitlist import create_app, estimates, leasing
+from waitlist import create_app, estimates, leasing, patience
 from waitlist.errors import SettingInvalid
 from waitlist.extensions import db, reading
 from waitlist.onboarding import failures, invitations
@@ -23,6 +23,7 @@ from workers import probe
 
 log = structlog.get_logger()
 TICK = 1.0  # seconds
+ANSWER_WAIT = 30.0  # seconds after which SQL counts as away
 
 
 def main() -> None:
@@ -40,7 +41,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, end)
     probe.start(app, stop)
     while not stop.wait(TICK):
-        with app.app_context():
+        with app.app_context(), patience.at_most(answer=ANSWER_WAIT):
             tick(now=datetime.now(UTC))
 
 

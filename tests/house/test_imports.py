@@ -15,7 +15,7 @@ FLOORS: dict[str, int] = {
     name: floor
     for floor, names in enumerate(
         [
-            ["errors", "failpoints", "prepared", "together"],
+            ["errors", "failpoints", "patience", "prepared", "together"],
             ["members", "policy", "settable", "tokens"],
             ["config"],
             ["extensions", "line", "log", "rehearsal"],

@@ -19,15 +19,17 @@ import structlog
 from sqlalchemy import Insert, bindparam, delete, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from waitlist import aside, lately, links
+from waitlist import aside, lately, links, patience
 from waitlist.errors import LinkInvalid
-from waitlist.extensions import briefly, db, insert_into, reading, rows_changed, settings
+from waitlist.extensions import db, insert_into, reading, rows_changed, settings
 from waitlist.models import FinishFailure, Invitation
 from waitlist.tokens import Purpose, Ref
 
 log = structlog.get_logger()
 ASIDE = "finish-failures"
 MOST_A_MINUTE = 5  # of one kind, of one invitation, in one process: more say nothing new
+LOCK_WAIT = 0.2  # seconds that the answer of a failed try waits for its record
+ANSWER_WAIT = 0.5
 A_MINUTE = 60.0  # seconds
 KEPT = timedelta(days=90)
 SWEPT = 1_000  # in one transaction
@@ -114,7 +116,7 @@ def _stored(failed: Sequence[Failed]) -> bool:
     """Whether SQL took these at once."""
     db.session.rollback()  # whatever the failed try left
     try:
-        with briefly():
+        with patience.at_most(lock=LOCK_WAIT, answer=ANSWER_WAIT):
             _store(failed)
             db.session.commit()
     except SQLAlchemyError as error:

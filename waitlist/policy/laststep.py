@@ -13,7 +13,9 @@ from typing import NamedTuple
 from waitlist.policy import bounces
 
 WINDOW = timedelta(minutes=10)
-OURS = frozenset({"busy", "in-progress", "no-answer", "too-many", "unavailable", "unexpected"})
+OURS = frozenset(
+    {"busy", "in-progress", "no-answer", "too-many", "too-many-tries", "unavailable", "unexpected"}
+)
 
 
 class Tries(NamedTuple):
