@@ -59,7 +59,7 @@ def seen(*, now: datetime) -> Tries:
     return Tries(people, failed or 0)
 
 
-def _by_people(since: datetime) -> Select[tuple[int, int | None]]:
+def _by_people(since: datetime) -> Select[int, int | None]:
     """How many people tried since then, and how many of them met an error of ours."""
     failure, is_ours = FinishFailure.__table__.c, FinishFailure.kind.in_(policy.OURS)
     tries = union_all(
