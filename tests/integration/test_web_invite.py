@@ -209,10 +209,46 @@ def test_not_opened_in_time_the_page_offers_to_renew(
     assert f'action="{form_url}/renew"' in response.text
     renewed = client.post(f"{form_url}/renew")
     assert renewed.status_code == 202
+    assert "A fresh link is on its way" in renewed.text
     assert "/place/" in renewed.text
+    again = client.post(f"{form_url}/renew")
+    assert (again.status_code, again.text) == (202, renewed.text), "twice is the same as once"
+    assert people.invitation_of(alice).generation == 2
+    assert gate.verify() == {}
+
+
+def test_without_a_free_seat_the_page_says_that_they_are_back_in_line(
+    client: Browser, alice: Entry, form_url: str, now: datetime, clock: time_machine.Traveller
+) -> None:
+    clock.move_to(now + 73 * HOUR)
+    invitations.lapse(now=now + 73 * HOUR)
+    people.open_gate(0, now=now)
+    renewed = client.post(f"{form_url}/renew")
+    assert renewed.status_code == 202
+    assert "You’re back in line" in renewed.text
+    again = client.post(f"{form_url}/renew")
+    assert (again.status_code, again.text) == (202, renewed.text), "twice is the same as once"
     assert people.find(ALICE).state == "waiting"
     assert people.find(ALICE).rank == alice.rank
-    assert gate.verify() == {}
+    page = client.get(form_url)
+    assert page.status_code == 410
+    assert "You are in line, at the place you had before" in page.text
+    assert "/renew" not in page.text
+
+
+def test_programs_that_renew_are_told_what_was_done(
+    client: Browser, alice: Entry, form_url: str, now: datetime, clock: time_machine.Traveller
+) -> None:
+    clock.move_to(now + 73 * HOUR)
+    accept = {"Accept": "application/json"}
+    invitations.lapse(now=now + 73 * HOUR)
+    people.make(alice, renewals=3)
+    refused = client.post(f"{form_url}/renew", headers=accept)
+    assert refused.status_code == 410
+    assert refused.get_json()["type"] == "urn:waitlist:invitation-expired"
+    people.make(alice, renewals=2)
+    renewed = client.post(f"{form_url}/renew", headers=accept)
+    assert (renewed.status_code, renewed.get_json()) == (202, {"renewed": "reissued"})
 
 
 def test_a_lapsed_person_is_renewed_three_times_and_then_told_whom_to_ask(

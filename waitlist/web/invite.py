@@ -9,6 +9,7 @@ from flask import Blueprint, Response, jsonify, make_response, redirect, render_
 from flask.typing import ResponseReturnValue
 
 from waitlist import links, tokens
+from waitlist.admission import gate
 from waitlist.errors import AlreadyCompleted, FieldsInvalid, InvitationClosed
 from waitlist.extensions import reading, settings
 from waitlist.onboarding import completion, forms, invitations, view
@@ -58,15 +59,20 @@ def complete(token: str) -> ResponseReturnValue:
 
 @bp.post("/invite/<token>/renew")
 def renew(token: str) -> ResponseReturnValue:
-    """Back in the line at the old place, after the invitation's time is over."""
+    """A fresh link by mail, or back in the line at the old place; the page says which."""
+    with reading():
+        is_held = gate.held_by_health(now=asked.now()) is not None
+    did = invitations.renew(token, is_held=is_held, now=asked.now())
     shown = _look(token)
-    if not invitations.renew(token, now=asked.now()):
-        return (
-            _closed(token, shown, "expired")
-            if shown.state == "expired"
-            else redirect(url_for("invite.page", token=token), 303)
-        )
-    return render_template("invite/renewed.html", place_url=_place_url(shown)), 202
+    if did is None and shown.state in ("open", "used"):
+        return redirect(url_for("invite.page", token=token), 303)
+    if did is None and asked.wants_json():
+        raise InvitationClosed(shown.state)
+    if did is None:
+        return _closed(token, shown, shown.state)
+    if asked.wants_json():
+        return jsonify(renewed=did), 202
+    return render_template("invite/renewed.html", did=did, place_url=_place_url(shown)), 202
 
 
 @bp.get("/welcome/<token>")
@@ -168,8 +174,8 @@ def _closed(token: str, shown: InvitationView, state: str) -> ResponseReturnValu
     page = render_template(
         f"invite/{state}.html",
         token=token,
-        can_renew=shown.can_renew,
-        waits=shown.waits,
+        way=shown.way,
+        contact=settings().mail_from,
         place_url=_place_url(shown),
     )
     return page, 410
