@@ -10,7 +10,7 @@ from time import monotonic
 from typing import NamedTuple
 
 import structlog
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from waitlist import (
     accepted,
@@ -25,7 +25,7 @@ from waitlist import (
 from waitlist.accepted import Notes
 from waitlist.extensions import db, reading
 from waitlist.failpoints import failpoint
-from waitlist.models import Entry, Message
+from waitlist.models import Entry, Invitation, Message
 from waitlist.outbox import Leased
 from waitlist.postage import Told
 from waitlist.route import LONGEST, Answer, Outcome, Route, post_office
@@ -241,13 +241,21 @@ def _settle(leased: Leased, letter: Letter, answer: Answer, *, now: datetime) ->
 
 
 def _bounce(leased: Leased, letter: Letter, answer: Answer, *, now: datetime) -> None:
-    """The address can't be mailed: suppress it, and give an invitation's seat back."""
+    """The address can't be mailed: suppress it, and give an invitation's seat back.
+
+    Not of one whose link came by an earlier mail: somebody may be typing in its form.
+    """
     if letter.invitation_id is not None:
         seats.lock()
     if not outbox.mark(leased, state="bounced", now=now, reason=answer.words):
         return
-    if letter.invitation_id is not None:
+    if letter.invitation_id is not None and _never_came(letter.invitation_id):
         seats.give_back([letter.invitation_id], as_="revoked", entries_as="waiting", now=now)
     db.session.execute(update(Entry).where(Entry.id == letter.entry_id).values(suppressed_at=now))
     outbox.cancel(Message.entry_id == letter.entry_id, reason="address suppressed")
     projection.note_people([letter.entry_id])
+
+
+def _never_came(invitation_id: int) -> bool:
+    mailed_at = select(Invitation.mailed_at).where(Invitation.id == invitation_id)
+    return db.session.scalar(mailed_at) is None

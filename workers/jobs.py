@@ -11,7 +11,7 @@ from flask import Flask
 from waitlist import create_app, delivery
 from waitlist.admission import health, laststep, plans, waves
 from waitlist.errors import LineUnavailable
-from waitlist.onboarding import invitations
+from waitlist.onboarding import invitations, mending
 from waitlist.signup import joining
 from waitlist.wake import answered, wake
 
@@ -34,6 +34,7 @@ def run_admission() -> None:
         answered("admission")
         now = _now()
         invitations.beat(now=now)  # before anything lapses: an outage may have just ended
+        mending.keep_open(now=now)
         invitations.lapse(now=now)
         joining.expire_unconfirmed(now=now)
         health.watch(now=now)

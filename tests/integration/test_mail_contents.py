@@ -26,6 +26,7 @@ IN_ENGLISH = {
     "renewal": "Your fresh link to Aurora",
     "lapsed": "Ask for a new invitation to Aurora",
     "apology": "Sorry: your invitation to Aurora came too early",
+    "sorry": "Sorry: your registration at Aurora failed because of us",
     "come_back": "Come back to the line for Aurora",
     "left": "You have left the line for Aurora",
     "act": "Your link to leave the line for Aurora",
@@ -38,6 +39,7 @@ LINKS = {
     "renewal": "/invite/",
     "lapsed": "/invite/",
     "apology": "/place/",
+    "sorry": "/invite/",
     "come_back": "/undo/",
     "left": "/undo/",
     "act": "/act/",
@@ -69,6 +71,7 @@ def _all_kinds(now: datetime, deliver: Deliver, locale: str) -> dict[str, Receiv
         "renewal": "invited",
         "lapsed": "lapsed",
         "apology": "waiting",
+        "sorry": "invited",
         "come_back": "withdrawn",
         "left": "withdrawn",
         "act": "waiting",
@@ -77,7 +80,7 @@ def _all_kinds(now: datetime, deliver: Deliver, locale: str) -> dict[str, Receiv
     found = {}
     for kind, who in whose.items():
         entry = everybody[who]
-        invitation = [people.invitation_of(entry).id] if kind in outbox.INVITES else []
+        invitation = [people.invitation_of(entry).id] if kind in (*outbox.INVITES, "sorry") else []
         outbox.stage(kind, [entry.id], now=now, invitations=invitation)
         db.session.commit()
         (found[kind],) = deliver(now)

@@ -163,7 +163,7 @@ def _as_json(shown: InvitationView) -> dict[str, str | None]:
 def closed_answer(token: str, state: str) -> Response:
     """410 for programs, with the way on: where to renew, or else the page of the place."""
     shown = _look(token)
-    renew = {"renew": url_for("invite.renew", token=token)} if shown.can_renew else {}
+    renew = {"renew": url_for("invite.renew", token=token)} if shown.way == "renew" else {}
     place = {"place": _place_url(shown)} if state != "superseded" else {}
     return errors.answer(errors.CLOSED[state], **place, **renew)
 
