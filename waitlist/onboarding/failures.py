@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from waitlist import aside, lately, links, patience
 from waitlist.errors import LinkInvalid
 from waitlist.extensions import db, insert_into, reading, rows_changed, settings
+from waitlist.failpoints import failpoint
 from waitlist.models import FinishFailure, Invitation
 from waitlist.tokens import Purpose, Ref
 
@@ -80,12 +81,12 @@ def record(
 def tend(*, now: datetime) -> int:
     """Bring in what was set aside, and forget what is long ago; how many were brought in."""
     brought = 0
-    for batch in aside.batches(ASIDE):
-        failed = _known([one for one in map(_read, batch.records) if one is not None])
+    for records in aside.batches(ASIDE):
+        failed = _known([one for one in map(_read, records) if one is not None])
         if failed:
             _store(failed)
             db.session.commit()
-        batch.let_go()
+        failpoint("failures.brought-in")
         brought += len(failed)
     _sweep(now=now)
     return brought
