@@ -57,6 +57,17 @@ class InvitationClosed(WaitlistError):
         self.state = state
 
 
+class NotReissued(WaitlistError):
+    """No fresh invitation now: `why` is what their entry is, or what keeps a seat from them.
+
+    "paused", "capacity" and "quota" pass: the caller may put them back in line.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"no fresh invitation can be made: {why}")
+        self.why = why
+
+
 class AlreadyCompleted(WaitlistError):
     """Used already, with other fields: show the way to sign in, never what is stored."""
 

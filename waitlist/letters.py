@@ -64,6 +64,16 @@ def _standing(message: Owed, now: datetime) -> dict[str, Any]:
 
 
 def _renewal(message: Owed, _now: datetime) -> dict[str, Any]:
+    """The link of a re-issue, or once more that of an invitation whose time runs already."""
+    invitation = message.invitation
+    return {
+        "link": links.to_invitation(invitation),
+        "within_hours": hours(settings().invite_within),
+        "until": _to_the_minute(invitation.expires_at),
+    }
+
+
+def _lapsed(message: Owed, _now: datetime) -> dict[str, Any]:
     invitation = latest_invitation(message.entry_id)
     assert invitation is not None
     return {"link": links.to_invitation(invitation)}
@@ -98,6 +108,7 @@ _CONTEXTS: dict[str, Callable[[Owed, datetime], dict[str, Any]]] = {
     "invitation": _invitation,
     "standing": _standing,
     "renewal": _renewal,
+    "lapsed": _lapsed,
     "apology": _apology,
     "come_back": _undo,
     "left": _undo,
@@ -114,6 +125,11 @@ def latest_invitation(entry_id: int) -> Invitation | None:
     return db.session.scalars(
         select(Invitation).where(Invitation.entry_id == entry_id).order_by(Invitation.id.desc())
     ).first()
+
+
+def _to_the_minute(at: datetime | None) -> datetime | None:
+    """A moment as mails tell it, so that those of one minute are copies of one."""
+    return at and at.replace(second=0, microsecond=0)
 
 
 def hours(duration: timedelta) -> int:

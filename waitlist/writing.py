@@ -23,6 +23,7 @@ from waitlist.rows import Given
 TRUE_OF = {  # kinds of mail that are true only of people in these states
     "standing": ("waiting", "invited", "registered"),
     "apology": ("waiting",),
+    "lapsed": ("lapsed",),
 }
 LOOK_AGAIN = timedelta(minutes=1)
 BY_HOURS = ("invitation",)  # nobody asked for it just now, so it keeps to its cohort's hours
@@ -39,7 +40,9 @@ ENTRY: Bundle[Any] = Bundle(
 )
 COHORT: Bundle[Any] = Bundle("cohort", Cohort.hours, Cohort.timezone)
 INVITATION: Bundle[Any] = Bundle(
-    "invitation", Invitation.id, Invitation.nonce, Invitation.generation, Invitation.state
+    "invitation",
+    *(Invitation.id, Invitation.nonce, Invitation.generation, Invitation.state),
+    Invitation.expires_at,
 )
 
 

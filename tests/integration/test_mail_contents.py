@@ -23,7 +23,8 @@ IN_ENGLISH = {
     "confirm": "Confirm your place in the line for Aurora",
     "standing": "Your place in the line for Aurora",
     "invitation": "It’s your turn: your invitation to Aurora",
-    "renewal": "Ask for a new invitation to Aurora",
+    "renewal": "Your fresh link to Aurora",
+    "lapsed": "Ask for a new invitation to Aurora",
     "apology": "Sorry: your invitation to Aurora came too early",
     "come_back": "Come back to the line for Aurora",
     "left": "You have left the line for Aurora",
@@ -35,6 +36,7 @@ LINKS = {
     "standing": "/place/",
     "invitation": "/invite/",
     "renewal": "/invite/",
+    "lapsed": "/invite/",
     "apology": "/place/",
     "come_back": "/undo/",
     "left": "/undo/",
@@ -64,7 +66,8 @@ def _all_kinds(now: datetime, deliver: Deliver, locale: str) -> dict[str, Receiv
         "confirm": "pending",
         "standing": "waiting",
         "invitation": "invited",
-        "renewal": "lapsed",
+        "renewal": "invited",
+        "lapsed": "lapsed",
         "apology": "waiting",
         "come_back": "withdrawn",
         "left": "withdrawn",
@@ -74,7 +77,7 @@ def _all_kinds(now: datetime, deliver: Deliver, locale: str) -> dict[str, Receiv
     found = {}
     for kind, who in whose.items():
         entry = everybody[who]
-        invitation = [people.invitation_of(entry).id] if kind == "invitation" else []
+        invitation = [people.invitation_of(entry).id] if kind in outbox.INVITES else []
         outbox.stage(kind, [entry.id], now=now, invitations=invitation)
         db.session.commit()
         (found[kind],) = deliver(now)

@@ -41,7 +41,7 @@ from waitlist.tokens import Purpose
 from waitlist.wake import wake
 
 DEFAULT_COHORT = "general"
-KINDS = ("confirm", "standing", "renewal", "come_back")  # of mail that joining again sets going
+KINDS = ("confirm", "standing", "lapsed", "come_back")  # of mail that joining again sets going
 
 
 class Joining(NamedTuple):
@@ -164,7 +164,7 @@ def _statements(dialect: Dialect) -> _Statements:
     )
     by_state = case(
         (or_(Entry.state == "pending", Entry.state == "unconfirmed"), "confirm"),
-        (Entry.state == "lapsed", "renewal"),
+        (Entry.state == "lapsed", "lapsed"),
         (Entry.state == "withdrawn", "come_back"),
         else_="standing",
     )
