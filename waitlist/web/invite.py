@@ -60,14 +60,15 @@ def complete(token: str) -> ResponseReturnValue:
 @bp.post("/invite/<token>/renew")
 def renew(token: str) -> ResponseReturnValue:
     """A fresh link by mail, or back in the line at the old place; the page says which."""
+    shown = _look(token)
+    if shown.way == "renew" and not words.said_yes():
+        return _closed(token, shown, shown.state, words.sentences(words.NOT_TYPED))
     with reading():
         is_held = gate.held_by_health(now=asked.now()) is not None
     did = invitations.renew(token, is_held=is_held, now=asked.now())
     shown = _look(token)
     if did is None and shown.state in ("open", "used"):
         return redirect(url_for("invite.page", token=token), 303)
-    if did is None and asked.wants_json():
-        raise InvitationClosed(shown.state)
     if did is None:
         return _closed(token, shown, shown.state)
     if asked.wants_json():
@@ -161,14 +162,15 @@ def _as_json(shown: InvitationView) -> dict[str, str | None]:
 
 
 def closed_answer(token: str, state: str) -> Response:
-    """410 for programs, with the way on: where to renew, or else the page of the place."""
+    """410 for programs, with the way on, as on the page; and where to renew, if one can."""
     shown = _look(token)
     renew = {"renew": url_for("invite.renew", token=token)} if shown.way == "renew" else {}
-    place = {"place": _place_url(shown)} if state != "superseded" else {}
-    return errors.answer(errors.CLOSED[state], **place, **renew)
+    return errors.answer(errors.CLOSED[state], way=shown.way, place=_place_url(shown), **renew)
 
 
-def _closed(token: str, shown: InvitationView, state: str) -> ResponseReturnValue:
+def _closed(
+    token: str, shown: InvitationView, state: str, wrong: Mapping[str, str] | None = None
+) -> ResponseReturnValue:
     if asked.wants_json():
         return closed_answer(token, state)
     page = render_template(
@@ -177,8 +179,10 @@ def _closed(token: str, shown: InvitationView, state: str) -> ResponseReturnValu
         way=shown.way,
         contact=settings().mail_from,
         place_url=_place_url(shown),
+        errors=wrong or {},
+        word=words.yes_word(),
     )
-    return page, 410
+    return page, 422 if wrong else 410
 
 
 def _place_url(shown: InvitationView) -> str:
