@@ -243,19 +243,18 @@ def _settle(leased: Leased, letter: Letter, answer: Answer, *, now: datetime) ->
 def _bounce(leased: Leased, letter: Letter, answer: Answer, *, now: datetime) -> None:
     """The address can't be mailed: suppress it, and give an invitation's seat back.
 
-    Not of one whose link came by an earlier mail: somebody may be typing in its form.
+    But not where an earlier mail brought its link: they may be typing.
     """
     if letter.invitation_id is not None:
         seats.lock()
     if not outbox.mark(leased, state="bounced", now=now, reason=answer.words):
         return
-    if letter.invitation_id is not None and _never_came(letter.invitation_id):
-        seats.give_back([letter.invitation_id], as_="revoked", entries_as="waiting", now=now)
+    if letter.invitation_id is not None:
+        unseen = select(Invitation.id).where(
+            Invitation.id == letter.invitation_id, Invitation.mailed_at.is_(None)
+        )
+        never_came = db.session.scalars(unseen).all()
+        seats.give_back(never_came, as_="revoked", entries_as="waiting", now=now)
     db.session.execute(update(Entry).where(Entry.id == letter.entry_id).values(suppressed_at=now))
     outbox.cancel(Message.entry_id == letter.entry_id, reason="address suppressed")
     projection.note_people([letter.entry_id])
-
-
-def _never_came(invitation_id: int) -> bool:
-    mailed_at = select(Invitation.mailed_at).where(Invitation.id == invitation_id)
-    return db.session.scalar(mailed_at) is None

@@ -82,6 +82,14 @@ def _renewal(message: Owed, _now: datetime) -> dict[str, Any]:
     }
 
 
+def _reminder(message: Owed, _now: datetime) -> dict[str, Any]:
+    invitation = message.invitation
+    return {
+        "link": links.to_invitation(invitation),
+        "until": _to_the_minute(invitation.expires_at),
+    }
+
+
 def _lapsed(message: Owed, _now: datetime) -> dict[str, Any]:
     invitation = latest_invitation(message.entry_id)
     assert invitation is not None
@@ -109,7 +117,11 @@ def _welcome(message: Owed, _now: datetime) -> dict[str, Any]:
     registration = db.session.scalars(
         select(Registration).where(Registration.entry_id == message.entry_id)
     ).one()
-    return {"handle": registration.handle, "address": message.entry.address}
+    return {
+        "handle": registration.handle,
+        "address": message.entry.address,
+        "dispute_link": links.to_dispute(registration),
+    }
 
 
 _CONTEXTS: dict[str, Callable[[Owed, datetime], dict[str, Any]]] = {
@@ -117,6 +129,7 @@ _CONTEXTS: dict[str, Callable[[Owed, datetime], dict[str, Any]]] = {
     "invitation": _invitation,
     "standing": _standing,
     "renewal": _renewal,
+    "reminder": _reminder,
     "lapsed": _lapsed,
     "apology": _apology,
     "sorry": _sorry,

@@ -11,7 +11,7 @@ from flask import Flask
 from waitlist import create_app, delivery
 from waitlist.admission import health, laststep, plans, waves
 from waitlist.errors import LineUnavailable
-from waitlist.onboarding import invitations, mending
+from waitlist.onboarding import invitations, mending, reminding
 from waitlist.signup import joining
 from waitlist.wake import answered, wake
 
@@ -36,6 +36,7 @@ def run_admission() -> None:
         invitations.beat(now=now)  # before anything lapses: an outage may have just ended
         mending.keep_open(now=now)
         invitations.lapse(now=now)
+        reminding.remind(now=now)
         joining.expire_unconfirmed(now=now)
         health.watch(now=now)
         laststep.watch(now=now)

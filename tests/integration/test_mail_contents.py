@@ -31,6 +31,7 @@ IN_ENGLISH = {
     "left": "You have left the line for Aurora",
     "act": "Your link to leave the line for Aurora",
     "welcome": "Welcome to Aurora",
+    "reminder": "Your seat at Aurora is held a little longer",
 }
 LINKS = {
     "confirm": "/confirm/",
@@ -43,7 +44,8 @@ LINKS = {
     "come_back": "/undo/",
     "left": "/undo/",
     "act": "/act/",
-    "welcome": None,
+    "welcome": "/dispute/",
+    "reminder": "/invite/",
 }
 
 
@@ -76,11 +78,12 @@ def _all_kinds(now: datetime, deliver: Deliver, locale: str) -> dict[str, Receiv
         "left": "withdrawn",
         "act": "waiting",
         "welcome": "registered",
+        "reminder": "invited",
     }
     found = {}
     for kind, who in whose.items():
         entry = everybody[who]
-        invitation = [people.invitation_of(entry).id] if kind in (*outbox.INVITES, "sorry") else []
+        invitation = [people.invitation_of(entry).id] if who == "invited" else []
         outbox.stage(kind, [entry.id], now=now, invitations=invitation)
         db.session.commit()
         (found[kind],) = deliver(now)

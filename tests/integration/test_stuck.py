@@ -311,8 +311,8 @@ def test_what_was_done_is_in_the_audit_by_numbers_only(
     _fail(alice, at=now)
     mend(now + HOUR)
     record = db.session.scalars(select(Audit).where(Audit.action == "invitation.mend")).one()
-    invitation = people.invitation_of(alice)
-    assert record.subject == f"invitation:{invitation.id}"
+    assert record.subject == f"entry:{alice.id}"
+    assert record.before["invitation"] == people.invitation_of(alice).id
     assert record.before["expires_at"] == (now + WITHIN).isoformat()
     assert record.after["expires_at"] == (now + HOUR + WITHIN).isoformat()
     assert (record.actor, record.reason) == ("test", "SQL was away")

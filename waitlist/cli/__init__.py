@@ -1,4 +1,4 @@
-"""The commands of operators: `flask gate`, `cohort`, `wave`, `line`, `person`, `import`, …"""
+"""The commands of operators: `flask gate`, `cohort`, `wave`, `invitation`, `line`, `person`, …"""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ def init_app(app: Flask) -> None:
         gate.group,
         cohort.group,
         wave.group,
+        invitation.group,
         line.group,
         invitation.group,
         person.group,

@@ -119,7 +119,7 @@ def _mend(entry_id: int, choice: Choice, *, actor: str, reason: str, now: dateti
     after = reissue.last(entry_id)
     audit.record(
         "invitation.mend",
-        f"invitation:{before.id}",
+        f"entry:{entry_id}",
         actor=actor,
         now=now,
         before=_told(before),

@@ -55,6 +55,7 @@ def summary(entry: Entry) -> dict[str, Any]:
         "rank": entry.rank,
         "position": projection.place_of(entry).position,
         "suppressed": entry.suppressed_at is not None,
+        "disputed": _is_disputed(entry),
         "attributes": entry.attributes,
     }
 
@@ -135,6 +136,12 @@ def _move(
     return len(moved)
 
 
+def _is_disputed(entry: Entry) -> bool:
+    disputed = Registration.disputed_at.is_not(None)
+    which = select(Registration.id).where(Registration.entry_id == entry.id, disputed)
+    return db.session.scalar(which) is not None
+
+
 def _signup(entry: Entry) -> Iterator[Happening]:
     source = f"imported (import {entry.import_id})" if entry.import_id else "joined"
     yield Happening(entry.joined_at, f"{source}, arrival {entry.arrival}")
@@ -156,8 +163,10 @@ def _places(entry: Entry) -> Iterator[Happening]:
 def _invitations(entry: Entry) -> Iterator[Happening]:
     query = select(Invitation).where(Invitation.entry_id == entry.id)
     for invitation in db.session.scalars(query):
-        name = f"invitation {invitation.id}"
-        yield Happening(invitation.created_at, f"admitted by wave {invitation.wave_id}: {name}")
+        name, by = f"invitation {invitation.id}", f"admitted by wave {invitation.wave_id}"
+        if invitation.generation > 1:
+            by = f"invited afresh, generation {invitation.generation}"
+        yield Happening(invitation.created_at, f"{by}: {name}")
         if invitation.mailed_at is not None:
             yield Happening(invitation.mailed_at, f"{name} mailed, until {invitation.expires_at}")
         if invitation.ended_at is not None:
