@@ -14,7 +14,7 @@ from flask import g
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
-from waitlist.errors import FieldsInvalid, InvitationClosed, LinkInvalid
+from waitlist.errors import FieldsInvalid, InvitationClosed
 from waitlist.onboarding import failures
 from waitlist.onboarding.failures import Unanswered
 from waitlist.web import asked
@@ -50,8 +50,6 @@ def refused(error: Exception) -> None:
 
 
 def _record(error: Exception | None, token: str | None, via: str) -> None:
-    if isinstance(error, LinkInvalid):
-        return
     try:
         fields = asked.fields()
     except HTTPException:  # what was sent can't even be read
