@@ -66,6 +66,8 @@ class Settings:
     health_p95_ms: float | None
     wave_undo: timedelta
     webhook_allow: tuple[str, ...]
+    last_step_alarm: float
+    release: str
 
     @property
     def host(self) -> str:
@@ -165,6 +167,8 @@ def _read(values: Mapping[str, str], instance: Path) -> Settings:
         webhook_allow=settable.webhook_allow(
             env.list("WEBHOOK_ALLOW", []), development=development
         ),
+        last_step_alarm=env.float("LAST_STEP_ALARM", 5.0, validate=percent),
+        release=settable.release(env.str("RELEASE", None), ROOT),
     )
 
 

@@ -42,6 +42,14 @@ class ProofNeeded(WaitlistError):
         self.seconds = seconds
 
 
+class TooManyTries(WaitlistError):
+    """An invitation was tried too often in this minute: try again in `retry_after` seconds."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(f"tried too often: wait {retry_after} seconds")
+        self.retry_after = retry_after
+
+
 class JoiningClosed(WaitlistError):
     """Nobody may join for now, whoever they are: say so; who has joined isn't concerned."""
 

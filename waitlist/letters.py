@@ -46,6 +46,15 @@ def _apology(_message: Owed, _now: datetime) -> dict[str, Any]:
     return {}  # the page of their place says the rest
 
 
+def _sorry(message: Owed, _now: datetime) -> dict[str, Any]:
+    """The link of the invitation that has more time or is new; without one, they are in line."""
+    invitation = message.invitation
+    return {
+        "link": links.to_invitation(invitation) if invitation.id is not None else None,
+        "within_hours": hours(settings().invite_within),
+    }
+
+
 def _standing(message: Owed, now: datetime) -> dict[str, Any]:
     entry, invitation = message.entry, latest_invitation(message.entry_id)
     invited = invitation is not None and invitation.state == "open"
@@ -123,6 +132,7 @@ _CONTEXTS: dict[str, Callable[[Owed, datetime], dict[str, Any]]] = {
     "reminder": _reminder,
     "lapsed": _lapsed,
     "apology": _apology,
+    "sorry": _sorry,
     "come_back": _undo,
     "left": _undo,
     "act": _act,

@@ -23,6 +23,7 @@ from waitlist.rows import Given
 TRUE_OF = {  # kinds of mail that are true only of people in these states
     "standing": ("waiting", "invited", "registered"),
     "apology": ("waiting",),
+    "sorry": ("invited", "waiting"),
     "lapsed": ("lapsed",),
     "welcome": ("registered",),
 }

@@ -15,7 +15,7 @@ FLOORS: dict[str, int] = {
     name: floor
     for floor, names in enumerate(
         [
-            ["errors", "failpoints", "prepared", "together"],
+            ["errors", "failpoints", "patience", "prepared", "together"],
             ["members", "policy", "tokens"],
             ["settable"],
             ["config"],
@@ -26,7 +26,7 @@ FLOORS: dict[str, int] = {
             ["cohorts", "experience", "handover", "leasing", "seats"],
             ["outlook"],
             ["estimates"],
-            ["accepted", "copying", "letters", "remembered", "route"],
+            ["accepted", "aside", "copying", "letters", "remembered", "route"],
             ["writing"],
             ["lifetimes"],
             ["delivery"],

@@ -14,6 +14,7 @@ from waitlist.cli import (
     noshows,
     person,
     rehearse,
+    stuck,
     switches,
     wave,
     webhook,
@@ -24,12 +25,15 @@ def init_app(app: Flask) -> None:
     """Add every command to the app."""
     for of_gate in (*switches.COMMANDS, health.report, noshows.show):
         gate.group.add_command(of_gate)
+    for of_invitation in stuck.COMMANDS:
+        invitation.group.add_command(of_invitation)
     for command in (
         gate.group,
         cohort.group,
         wave.group,
         invitation.group,
         line.group,
+        invitation.group,
         person.group,
         imports.import_command,
         imports.undo_command,

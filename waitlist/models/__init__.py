@@ -20,7 +20,7 @@ from waitlist.models.line import (
     PlaceChange,
 )
 from waitlist.models.mail import MailPace, Message
-from waitlist.models.records import Audit, Heartbeat
+from waitlist.models.records import Audit, FinishFailure, Heartbeat
 
 __all__ = [
     "ArrivalCounter",
@@ -31,6 +31,7 @@ __all__ = [
     "Entry",
     "Estimate",
     "Experience",
+    "FinishFailure",
     "Gate",
     "Health",
     "Heartbeat",

@@ -15,6 +15,7 @@ from waitlist.extensions import db, rows_changed
 from waitlist.models import (
     Audit,
     Entry,
+    FinishFailure,
     Invitation,
     Message,
     PlaceChange,
@@ -63,7 +64,7 @@ def summary(entry: Entry) -> dict[str, Any]:
 
 def timeline(entry: Entry) -> list[Happening]:
     """Everything that happened to a person, oldest first."""
-    parts = (_signup, _places, _invitations, _mails, _webhooks, _acts)
+    parts = (_signup, _places, _invitations, _mails, _webhooks, _failures, _acts)
     found = (happening for part in parts for happening in part(entry))
     return sorted(found, key=lambda happening: happening.at)
 
@@ -176,6 +177,13 @@ def _invitations(entry: Entry) -> Iterator[Happening]:
     registered = select(Registration).where(Registration.entry_id == entry.id)
     for registration in db.session.scalars(registered):
         yield Happening(registration.created_at, f"registered as {registration.handle}")
+
+
+def _failures(entry: Entry) -> Iterator[Happening]:
+    query = select(FinishFailure).join(Invitation).where(Invitation.entry_id == entry.id)
+    for failure in db.session.scalars(query):
+        times = f" ×{failure.times}" if failure.times > 1 else ""
+        yield Happening(failure.at, f"couldn’t finish by the {failure.via}: {failure.kind}{times}")
 
 
 def _mails(entry: Entry) -> Iterator[Happening]:
