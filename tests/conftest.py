@@ -191,6 +191,10 @@ def _settings(instance: Path, database_url: str, redis_url: str, *, port: int) -
         mail_warm_up=(),
         mail_bounces_slow=2.0,
         mail_bounces_stop=5.0,
+        mail2=None,
+        mail2_after=timedelta(minutes=5),
+        mail2_refused=50.0,
+        dkim_selectors=(),
         confirm_within=timedelta(hours=48),
         invite_within=timedelta(hours=72),
         wave_undo=timedelta(),  # so that mails go at once; the tests of recalling set it

@@ -108,3 +108,7 @@ class PersonUnknown(WaitlistError):
 
 class WaveUnknown(WaitlistError):
     """There is no wave of that id: list those there are."""
+
+
+class MessagesRefused(WaitlistError):
+    """Messages of the outbox can't be changed so, and none was: each line says which, and why."""

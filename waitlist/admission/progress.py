@@ -102,7 +102,7 @@ def _progress(wave_id: int) -> Progress:
         by_invitation[invitation] += people
         by_mail[mail] += people
     return Progress(
-        to_mail=by_mail["queued"] + by_mail["sending"],
+        to_mail=by_mail["queued"] + by_mail["sending"] + by_mail["dead"],
         mailed=by_mail["sent"],
         completed=by_invitation["used"],
         bounced=by_mail["bounced"],
