@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 from sqlalchemy import BigInteger, Executable, Row, select
 from sqlalchemy.orm import Bundle
 
-from waitlist import copying, letters
-from waitlist.extensions import db
+from waitlist import copying, letters, returnpath
+from waitlist.extensions import db, settings
 from waitlist.models import Cohort, Entry, Invitation, Message
 from waitlist.outbox import Leased
 from waitlist.policy import hours
+from waitlist.route import Envelope
 from waitlist.rows import Given
 
 TRUE_OF = {  # kinds of mail that are true only of people in these states
@@ -53,7 +54,7 @@ class Letter(NamedTuple):
     entry_id: int
     created_at: datetime
     invitation_id: int | None
-    to: str
+    to: Envelope
     mail: bytes | None
     waits_until: datetime | None
 
@@ -91,7 +92,7 @@ def _letter(message: Row[Any], lease: int, *, now: datetime) -> Letter:
     unwanted = closed or outdated or lost or entry.suppressed_at is not None
     waits_until = None if unwanted else _waits_until(message, now=now)
     mail = None if unwanted or waits_until else _compose(message, now=now)
-    invitation_id, to = message.invitation_id, entry.mail_to
+    invitation_id, to = message.invitation_id, Envelope(entry.mail_to, _sender(message))
     return Letter(message.kind, entry.id, message.created_at, invitation_id, to, mail, waits_until)
 
 
@@ -108,6 +109,14 @@ def _waits_until(message: Row[Any], *, now: datetime) -> datetime | None:
         return None
     at = hours.next_moment(message.cohort.hours, message.cohort.timezone, now)
     return at if at > now else None
+
+
+def _sender(message: Row[Any]) -> str:
+    """Whom this mail goes back to if it can't be delivered."""
+    of = settings()
+    if of.mail_return is None:
+        return of.mail_from
+    return returnpath.address(of.secret_keys, of.mail_return, message.id, message.nonce)
 
 
 def _compose(message: Row[Any], *, now: datetime) -> bytes:
