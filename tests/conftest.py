@@ -186,6 +186,7 @@ def _settings(instance: Path, database_url: str, redis_url: str, *, port: int) -
         mail_password=None,
         mail_use_tls=False,
         mail_from="line@join.example.com",
+        mail_return=None,
         mail_per_minute=1_000_000,
         mail_per_day=None,
         mail_warm_up=(),
@@ -195,6 +196,9 @@ def _settings(instance: Path, database_url: str, redis_url: str, *, port: int) -
         mail2_after=timedelta(minutes=5),
         mail2_refused=50.0,
         dkim_selectors=(),
+        mail_hook_ses_topic=None,
+        mail_hook_postmark=None,
+        mail_hook_secrets=(),
         confirm_within=timedelta(hours=48),
         invite_within=timedelta(hours=72),
         wave_undo=timedelta(),  # so that mails go at once; the tests of recalling set it

@@ -56,6 +56,7 @@ class Settings:
     mail_password: str | None
     mail_use_tls: bool
     mail_from: str
+    mail_return: str | None  # where mail that comes back goes
     mail_per_minute: int
     mail_per_day: int | None
     mail_warm_up: tuple[int, ...]
@@ -65,6 +66,9 @@ class Settings:
     mail2_after: timedelta
     mail2_refused: float
     dkim_selectors: tuple[str, ...]
+    mail_hook_ses_topic: str | None
+    mail_hook_postmark: str | None  # name and password, with a colon between
+    mail_hook_secrets: tuple[str, ...]
     proxy_hops: int
     country_header: str | None  # None where no proxy could be trusted with it
     timezone: ZoneInfo
@@ -155,6 +159,7 @@ def _read(values: Mapping[str, str], instance: Path) -> Settings:
         mail_password=env.str("MAIL_PASSWORD", None),
         mail_use_tls=env.bool("MAIL_USE_TLS", False),
         mail_from=settable.plain_address(env.str("MAIL_FROM", "waitlist@localhost.localdomain")),
+        mail_return=settable.return_path(env.str("MAIL_RETURN", None)),
         mail_per_minute=env.int("MAIL_PER_MINUTE", 6_000, validate=validate.Range(min=1)),
         mail_per_day=env.int("MAIL_PER_DAY", None, validate=validate.Range(min=1)),
         mail_warm_up=settable.warm_up(env.list("MAIL_WARM_UP", [], subcast=int)),
@@ -168,6 +173,9 @@ def _read(values: Mapping[str, str], instance: Path) -> Settings:
         ),
         mail2_refused=env.float("MAIL2_REFUSED", 50.0, validate=percent),
         dkim_selectors=settable.dkim_selectors(env.list("DKIM_SELECTOR", [])),
+        mail_hook_ses_topic=settable.sns_topic(env.str("MAIL_HOOK_SES_TOPIC", None)),
+        mail_hook_postmark=settable.name_and_password(env.str("MAIL_HOOK_POSTMARK", None)),
+        mail_hook_secrets=settable.webhook_secrets(env.list("MAIL_HOOK_SECRET", [])),
         proxy_hops=(hops := env.int("PROXY_HOPS", 0, validate=validate.Range(0, 10))),
         country_header=settable.header(env.str("COUNTRY_HEADER", "")) if hops else None,
         timezone=settable.timezone(env.str("TIMEZONE", "UTC")),

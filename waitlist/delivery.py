@@ -9,14 +9,13 @@ from time import monotonic
 from typing import NamedTuple
 
 import structlog
-from sqlalchemy import update
 
 from waitlist import (
     accepted,
+    bouncing,
     leasing,
     lifetimes,
     outbox,
-    projection,
     remembered,
     routing,
     seats,
@@ -26,7 +25,6 @@ from waitlist import (
 from waitlist.accepted import Notes
 from waitlist.extensions import db, reading
 from waitlist.failpoints import failpoint
-from waitlist.models import Entry, Message
 from waitlist.outbox import Leased
 from waitlist.policy.routes import Tried
 from waitlist.postage import Told
@@ -281,10 +279,5 @@ def _bounce(leased: Leased, letter: Letter, answer: Answer, *, now: datetime) ->
     """The address can't be mailed: suppress it, and give an invitation's seat back."""
     if letter.invitation_id is not None:
         seats.lock()
-    if not outbox.mark(leased, state="bounced", now=now, reason=answer.words):
-        return
-    if letter.invitation_id is not None:
-        seats.give_back([letter.invitation_id], as_="revoked", entries_as="waiting", now=now)
-    db.session.execute(update(Entry).where(Entry.id == letter.entry_id).values(suppressed_at=now))
-    outbox.cancel(Message.entry_id == letter.entry_id, reason="address suppressed")
-    projection.note_people([letter.entry_id])
+    if outbox.mark(leased, state="bounced", now=now, reason=answer.words):
+        bouncing.came_back(letter.entry_id, letter.invitation_id, now=now)

@@ -106,6 +106,14 @@ class PersonUnknown(WaitlistError):
     """Nobody is known by that address."""
 
 
+class ReportUnsigned(WaitlistError):
+    """Nobody whom we know signed this delivery report: change nothing."""
+
+
+class ReportUnproven(WaitlistError):
+    """What is needed to check a delivery report can't be had now: it is to be sent again."""
+
+
 class WaveUnknown(WaitlistError):
     """There is no wave of that id: list those there are."""
 

@@ -166,11 +166,11 @@ def connect_redis(url: str, *, decode_responses: bool) -> redis_py.Redis:
     return client
 
 
-def insert_unless_known(model: Any, key: Any) -> Any:
+def insert_unless_known(model: Any, *key: Any) -> Any:
     """An INSERT into the model's table that passes over rows whose `key` is there already."""
     dialect = db.engine.dialect.name
     insert = sqlite_insert if dialect == "sqlite" else postgresql_insert
-    return insert(model).on_conflict_do_nothing(index_elements=[key])
+    return insert(model).on_conflict_do_nothing(index_elements=key)
 
 
 def seek(connection: Connection) -> None:

@@ -36,12 +36,14 @@ COLUMNS = (*SPENT, *SEEN, "stopped_at", *ROUTE)
 class Told(NamedTuple):
     """What became of leased mails: of invitations that were tried, and of all that weren't.
 
+    Invitations that `came_back` were counted as sent before.
     `tried` is of all mails, and of the server that answered.
     """
 
     sent: int = 0
     bounced: int = 0
     later: int = 0
+    came_back: int = 0
     invitations_back: int = 0
     others_back: int = 0
     tried: Tried = Tried()
@@ -97,6 +99,7 @@ class Postage(NamedTuple):
     def after(self, told: Told, *, now: datetime) -> Postage:
         """The same when it is known what became of mails; too many bounces stop it."""
         tried = {"sent": told.sent, "bounced": told.bounced, "later": told.later}
+        tried["came_back"] = told.came_back
         back = {"invitations": -told.invitations_back, "others": -told.others_back}
         outcomes = self.outcomes
         if any(tried.values()):

@@ -15,12 +15,13 @@ from sqlalchemy import BigInteger, Executable, Row, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Bundle
 
-from waitlist import copying, letters
+from waitlist import copying, letters, returnpath
 from waitlist.config import ROOT
-from waitlist.extensions import db
+from waitlist.extensions import db, settings
 from waitlist.models import Cohort, Entry, Invitation, Message
 from waitlist.outbox import Leased
 from waitlist.policy import hours
+from waitlist.route import Envelope
 from waitlist.rows import Given
 
 TRUE_OF = {  # kinds of mail that are true only of people in these states
@@ -58,7 +59,7 @@ class Letter(NamedTuple):
     entry_id: int
     refused_since: datetime | None
     invitation_id: int | None
-    to: str
+    to: Envelope
     mail: bytes | None
     waits_until: datetime | None = None
     fault: str = ""
@@ -95,7 +96,7 @@ def _letter(message: Row[Any], lease: int, *, now: datetime) -> Letter:
     outdated = entry.state not in TRUE_OF.get(message.kind, (entry.state,))
     lost = message.state != "sending" or message.lease != lease
     unwanted = closed or outdated or lost or entry.suppressed_at is not None
-    invitation_id, to = message.invitation_id, entry.mail_to
+    invitation_id, to = message.invitation_id, Envelope(entry.mail_to, _sender(message))
     letter = Letter(message.kind, entry.id, message.refused_since, invitation_id, to, None)
     return letter if unwanted else _written(letter, message, now=now)
 
@@ -134,6 +135,14 @@ def _waits_until(message: Row[Any], *, now: datetime) -> datetime | None:
         return None
     at = hours.next_moment(message.cohort.hours, message.cohort.timezone, now)
     return at if at > now else None
+
+
+def _sender(message: Row[Any]) -> str:
+    """Whom this mail goes back to if it can't be delivered."""
+    of = settings()
+    if of.mail_return is None:
+        return of.mail_from
+    return returnpath.address(of.secret_keys, of.mail_return, message.id, message.nonce)
 
 
 def _compose(message: Row[Any], *, now: datetime) -> bytes:

@@ -15,7 +15,7 @@ FLOORS: dict[str, int] = {
     name: floor
     for floor, names in enumerate(
         [
-            ["errors", "failpoints", "prepared", "together"],
+            ["errors", "failpoints", "prepared", "returnpath", "together"],
             ["members", "policy", "settable", "tokens"],
             ["config"],
             ["extensions", "line", "log", "rehearsal"],
@@ -23,12 +23,12 @@ FLOORS: dict[str, int] = {
             ["crowds", "notes", "postage", "standing", "switches"],
             ["arrivals", "audit", "links", "mailer", "outbox", "projection"],
             ["cohorts", "experience", "leasing", "seats"],
-            ["outlook"],
+            ["bouncing", "outlook"],
             ["estimates"],
             ["accepted", "copying", "letters", "remembered", "route"],
             ["routing", "writing"],
             ["lifetimes"],
-            ["delivery", "undelivered"],
+            ["delivery", "reports", "undelivered"],
             ["signup", "admission", "onboarding"],
             ["web", "cli"],
             ["__init__"],
@@ -42,6 +42,8 @@ FORBIDDEN = {
     "errors": ("flask", "redis", "sqlalchemy", "waitlist"),
     "policy": ("flask", "redis", "sqlalchemy", "rq"),
     "tokens": ("flask", "redis", "sqlalchemy", "rq"),
+    "returnpath": ("flask", "redis", "sqlalchemy", "rq", "waitlist"),
+    "reports": ("flask", "redis", "rq"),
     "rehearsal": ("flask", "redis", "sqlalchemy", "rq", "waitlist.config", "waitlist.tokens"),
     "line": ("flask", "sqlalchemy", "rq", "waitlist.extensions", "waitlist.models"),
     "models": ("flask", "redis", "rq"),

@@ -11,6 +11,7 @@ from waitlist.cli import (
     imports,
     line,
     mail,
+    mailroute,
     noshows,
     outbox,
     person,
@@ -24,14 +25,16 @@ def init_app(app: Flask) -> None:
     """Add every command to the app."""
     for of_gate in (*switches.COMMANDS, health.report, noshows.show):
         gate.group.add_command(of_gate)
+    for of_mail in (mailroute.show, mailroute.route):
+        mail.group.add_command(of_mail)
     for command in (
         gate.group,
         cohort.group,
         wave.group,
         line.group,
+        mail.group,
         person.group,
         outbox.group,
-        mail.group,
         imports.import_command,
         imports.undo_command,
         rehearse.command,

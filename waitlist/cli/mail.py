@@ -1,79 +1,47 @@
-"""`flask mail`: by which server mail goes, and whether it would arrive."""
+"""`flask mail`: what has to do with mail servers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict
+import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import BinaryIO
 
 import click
+from sqlalchemy.exc import DBAPIError
 
-from waitlist import postage, routing
-from waitlist.admission import mails
-from waitlist.admission.controls import Wanted
-from waitlist.admission.mails import RouteView
-from waitlist.cli import gateview, terminal, times
-from waitlist.cli.gate import change, if_version
-from waitlist.config import Relay
-from waitlist.extensions import reading, settings
-from waitlist.policy import routes
+from waitlist.cli import terminal
+from waitlist.extensions import db
+from waitlist.reports import returned, taking
+
+TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: a mail server keeps the mail and asks again
+NOT_UNDERSTOOD = "not understood"
 
 
 @click.group("mail")
 def group() -> None:
-    """Mail: by which server it goes, and whether it would arrive."""
+    """Mail."""
 
 
 @group.command()
+@click.argument("files", nargs=-1, required=True, type=click.File("rb"))
 @terminal.as_json
-@terminal.refusing
-def show(as_json: bool) -> None:
-    """Show by which server mail goes and why, and how each server is."""
-    now = datetime.now(UTC)
-    with reading():
-        mail = mails.budgets(postage.read(now=now), now=now)
-    servers = {name: _address(relay) for name, relay in _relays()}
-    away = {name: routing.is_away(name) for name in servers}
+def bounces(files: Sequence[BinaryIO], as_json: bool) -> None:
+    """Take mails to account that came back: files, or - for a mail that is piped in.
+
+    Status 75 if they are to be given again; nothing of them counts twice.
+    """
+    made = []
+    try:
+        for file in files:
+            reports = returned.read(file.read(returned.MOST_READ))
+            outcomes = taking.take_all(reports, now=datetime.now(UTC))
+            made.append((file.name, outcomes[0] if outcomes else NOT_UNDERSTOOD))
+    except DBAPIError as error:
+        db.session.rollback()
+        click.echo(f"the database doesn't answer ({type(error).__name__}): try again", err=True)
+        sys.exit(TRY_AGAIN)
     if as_json:
-        told = {name: {"server": servers[name], "away": away[name]} for name in servers}
-        terminal.show_json({**asdict(mail), "servers": told})
-        return
-    rows: list[tuple[str, object]] = [
-        ("route", gateview.route(mail.route)),
-        *(
-            (f"{name} server", f"{servers[name]}{', away a moment ago' if away[name] else ''}")
-            for name in servers
-        ),
-        *_fared(mail.route),
-        *gateview.mail_rows(mail),
-    ]
-    terminal.show_table(("mail", ""), rows)
-
-
-@group.command()
-@click.argument("which", type=click.Choice(routes.WORDS))
-@if_version
-@terminal.with_reason
-@terminal.as_json
-@terminal.refusing
-def route(which: str, version: int | None, reason: str, as_json: bool) -> None:
-    """Send mail by the first server or the second; auto: by itself, as the first fares."""
-    change(Wanted(mail_route=which), reason, as_json, version)
-
-
-def _relays() -> Iterator[tuple[str, Relay]]:
-    yield routes.FIRST, settings().mail1
-    if second := settings().mail2:
-        yield routes.SECOND, second
-
-
-def _address(relay: Relay) -> str:
-    return f"{relay.server}:{relay.port}"
-
-
-def _fared(route: RouteView) -> Iterator[tuple[str, object]]:
-    if route.failing_since:
-        since = times.shown(datetime.fromisoformat(route.failing_since))
-        yield "no mail could go by it since", since
-    if asked := route.taken + route.refused:
-        yield "refused lately", f"{route.refused:,} of {asked:,}"
+        terminal.show_json([{"file": name, "outcome": outcome} for name, outcome in made])
+    else:
+        terminal.show_table(("file", "outcome"), made)

@@ -13,7 +13,7 @@ from waitlist.models.line import (
     LineChange,
     PlaceChange,
 )
-from waitlist.models.mail import MailPace, Message
+from waitlist.models.mail import DeliveryReport, MailPace, Message
 from waitlist.models.records import Audit, Heartbeat
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Cohort",
     "CohortRule",
     "Crowd",
+    "DeliveryReport",
     "Entry",
     "Estimate",
     "Experience",

@@ -16,6 +16,7 @@ from waitlist.models.line import Entry
 class Message(db.Model):  # type: ignore[name-defined, misc]
     """One mail that is owed: queued → sending → sent | bounced | cancelled, with a reason.
 
+    What is sent becomes delivered, complained or bounced when that is reported.
     `dead` is what can't go on by itself, until an operator has looked.
     """
 
@@ -44,6 +45,27 @@ class Message(db.Model):  # type: ignore[name-defined, misc]
     __table_args__ = (
         Index("messages_due", "state", "priority", "due_at", "id"),
         Index("messages_entry", "entry_id", "kind"),
+        NEVER_REUSED,
+    )
+
+
+class DeliveryReport(db.Model):  # type: ignore[name-defined, misc]
+    """What somebody said later became of a mail; each report once, by its provider and id.
+
+    Without a message it was only about an address, which isn't kept.
+    """
+
+    __tablename__ = "delivery_reports"
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    message_id: Mapped[int | None] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"))
+    at: Mapped[datetime] = mapped_column(Moment)
+    provider: Mapped[str] = mapped_column(String(20))
+    report_id: Mapped[str] = mapped_column(String(64))
+    kind: Mapped[str] = mapped_column(String(10))
+    words: Mapped[str] = mapped_column(String(200), default="")
+    __table_args__ = (
+        Index("delivery_reports_id", "provider", "report_id", unique=True),
+        Index("delivery_reports_message", "message_id"),
         NEVER_REUSED,
     )
 

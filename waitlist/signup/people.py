@@ -14,6 +14,7 @@ from waitlist.errors import PersonUnknown, ValueRefused
 from waitlist.extensions import db, rows_changed
 from waitlist.models import (
     Audit,
+    DeliveryReport,
     Entry,
     Invitation,
     Message,
@@ -175,6 +176,16 @@ def _mails(entry: Entry) -> Iterator[Happening]:
             yield Happening(message.sent_at, f"mail {message.id} taken by the mail server")
         elif message.state != "queued" or message.reason:
             yield Happening(message.due_at, f"mail {message.id} {message.state}{why}")
+    yield from _reports(entry)
+
+
+def _reports(entry: Entry) -> Iterator[Happening]:
+    """What was said later of the mails of a person."""
+    theirs = select(DeliveryReport).join(Message, Message.id == DeliveryReport.message_id)
+    for report in db.session.scalars(theirs.where(Message.entry_id == entry.id)):
+        words = f": {report.words}" if report.words else ""
+        what = f"mail {report.message_id} {report.kind}, as {report.provider} says{words}"
+        yield Happening(report.at, what)
 
 
 def _acts(entry: Entry) -> Iterator[Happening]:
