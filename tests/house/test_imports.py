@@ -26,7 +26,7 @@ FLOORS: dict[str, int] = {
             ["bouncing", "outlook"],
             ["estimates"],
             ["accepted", "copying", "letters", "remembered", "route"],
-            ["routing", "writing"],
+            ["mailcheck", "routing", "writing"],
             ["lifetimes"],
             ["delivery", "reports", "undelivered"],
             ["signup", "admission", "onboarding"],

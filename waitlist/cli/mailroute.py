@@ -15,7 +15,8 @@ from waitlist.admission.mails import RouteView
 from waitlist.cli import gateview, terminal, times
 from waitlist.cli.gate import change, if_version
 from waitlist.config import Relay
-from waitlist.extensions import reading, settings
+from waitlist.extensions import reading
+from waitlist.mailcheck import everything
 from waitlist.policy import routes
 
 
@@ -27,7 +28,7 @@ def show(as_json: bool) -> None:
     now = datetime.now(UTC)
     with reading():
         mail = mails.budgets(postage.read(now=now), now=now)
-    servers = {name: _address(relay) for name, relay in _relays()}
+    servers = {name: _address(relay) for name, relay in everything.relays().items()}
     away = {name: routing.is_away(name) for name in servers}
     if as_json:
         told = {name: {"server": servers[name], "away": away[name]} for name in servers}
@@ -54,12 +55,6 @@ def show(as_json: bool) -> None:
 def route(which: str, version: int | None, reason: str, as_json: bool) -> None:
     """Send mail by the first server or the second; auto: by itself, as the first fares."""
     change(Wanted(mail_route=which), reason, as_json, version)
-
-
-def _relays() -> Iterator[tuple[str, Relay]]:
-    yield routes.FIRST, settings().mail1
-    if second := settings().mail2:
-        yield routes.SECOND, second
 
 
 def _address(relay: Relay) -> str:
