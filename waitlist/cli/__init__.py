@@ -14,6 +14,7 @@ from waitlist.cli import (
     noshows,
     person,
     rehearse,
+    returned,
     switches,
     wave,
 )
@@ -23,6 +24,7 @@ def init_app(app: Flask) -> None:
     """Add every command to the app."""
     for of_gate in (*switches.COMMANDS, health.report, noshows.show):
         gate.group.add_command(of_gate)
+    mail.group.add_command(returned.bounces)
     for command in (
         gate.group,
         cohort.group,
