@@ -35,7 +35,7 @@ def test_a_mail_never_goes_back(state: str, kinds: list[Kind]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reports", "end"),
+    "reports, end",
     [
         ("delivered", "delivered"),
         ("delivered bounced", "bounced"),

@@ -17,6 +17,7 @@ from waitlist.cli import (
     outbox,
     person,
     rehearse,
+    returned,
     switches,
     wave,
 )
@@ -26,7 +27,7 @@ def init_app(app: Flask) -> None:
     """Add every command to the app."""
     for of_gate in (*switches.COMMANDS, health.report, noshows.show):
         gate.group.add_command(of_gate)
-    for of_mail in (mailroute.show, mailroute.route, mailcheck.check):
+    for of_mail in (returned.bounces, mailroute.show, mailroute.route, mailcheck.check):
         mail.group.add_command(of_mail)
     for command in (
         gate.group,

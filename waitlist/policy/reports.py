@@ -22,8 +22,9 @@ class Kind(StrEnum):
 SENT = "sent"
 ORDER = (SENT, Kind.DELIVERED, Kind.COMPLAINED, Kind.BOUNCED)
 TAKEN = ORDER[:-1]  # states of a mail that the server took, and that didn't come back
-UNTOLD = ("queued", "sending", "cancelled")  # states in which a mail may be of which we don't know
-# that the server took it: our own mark is yet to come, or the answer was cut off
+# states of a mail that the server may have taken without our knowing: our own mark is yet to
+# come, or the answer was cut off
+UNTOLD = ("queued", "sending", "cancelled", "dead")
 
 
 def moved_by(kind: Kind) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from base64 import b64encode
 
 import structlog
 from flask import Blueprint, abort, current_app, jsonify, request
@@ -53,9 +54,9 @@ def _certificates() -> sns.Certificates:
 
 def _postmark(body: bytes) -> list[Report]:
     expected = settings().mail_hook_postmark or abort(404)
-    sent = request.authorization
-    both = f"{sent.username}:{sent.password}" if sent and sent.type == "basic" else ""
-    if not hmac.compare_digest(both.encode(), expected.encode()):
+    scheme, _, sent = request.headers.get("Authorization", "").partition(" ")
+    is_right = hmac.compare_digest(sent.strip().encode(), b64encode(expected.encode()))
+    if scheme.lower() != "basic" or not is_right:
         raise Unauthorized(www_authenticate=WWWAuthenticate("basic", {"realm": "mail"}))
     return postmark.read(body)
 
