@@ -238,7 +238,8 @@ def _log(owed: Sequence[_Owed]) -> None:
         outcome = "waits for its hours" if letter.waits_until else str(answer.outcome)
         told.setdefault((letter.kind, outcome), []).append(leased.id)
     for (kind, outcome), messages in told.items():
-        log.info("mail", messages=messages, kind=kind, outcome=outcome)
+        route = owed[0].leased.route
+        log.info("mail", messages=messages, kind=kind, outcome=outcome, route=route)
 
 
 def _sent(letters: Mapping[Leased, Letter], *, now: datetime) -> None:

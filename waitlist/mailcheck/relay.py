@@ -56,7 +56,7 @@ def send(route: str, to: str, *, now: datetime) -> Finding:
         "check",
         to=to,
         language=mailer.mail_language(""),
-        message_id=int(now.timestamp()) * 10 + number,  # of no row, and never the same
+        message_id=int(now.timestamp()) * 10 + number,  # of no row
         written_at=now,
         context={"number": number},
     )
