@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 
 import pytest
 from flask import Flask
@@ -15,10 +17,12 @@ from tests.people import ALICE, BOB, mails_owed
 from tests.reports import kept, mail_of
 from tests.servers import SmtpSink
 from tests.visitors import Operator
-from waitlist import leasing, mailer, outbox, projection
+from waitlist import leasing, lifetimes, links, mailer, outbox, projection, writing
 from waitlist.admission import gate, waves
+from waitlist.errors import InvitationClosed
 from waitlist.extensions import db
 from waitlist.models import Audit, Entry, Message
+from waitlist.onboarding import completion
 from waitlist.policy.reports import Kind
 from waitlist.reports import taking
 from waitlist.reports.report import Report
@@ -168,6 +172,36 @@ def test_a_report_at_the_same_moment_twice_counts_once(
     assert gate.verify() == {}
 
 
+@pytest.mark.parametrize("kind", ["bounced", "complained"])
+def test_a_report_and_the_last_step_at_the_same_moment_release_no_seat_that_is_used(
+    app: Flask, now: datetime, deliver: Deliver, kind: str
+) -> None:
+    """P12: whichever is first."""
+    crowd = [people.wait_in_line(f"p{n}@example.org", now=now) for n in range(6)]
+    invitations = people.invite(*crowd, now=now)
+    deliver(now)
+    calls: list[Callable[[], object]] = []
+    for number, entry in enumerate(crowd):
+        report = _report(kind, mail_of(entry, "invitation"), to=entry.address)
+        token = links.invitation_token(invitations[number])
+        calls.append(partial(taking.take, report, now=now))
+        calls.append(partial(_finish, token, number, now=now))
+    people.at_once(app, calls)
+    assert gate.verify() == {}
+    for entry in crowd:
+        ends = (people.find(entry.address).state, people.invitation_of(entry).state)
+        bounced_first = kind == "bounced" and ends == ("waiting", "revoked")
+        assert bounced_first or ends == ("registered", "used")
+
+
+def _finish(token: str, number: int, *, now: datetime) -> bool:
+    try:
+        completion.complete(token, people.form(f"handle{number}"), now=now)
+    except InvitationClosed:
+        return False
+    return True
+
+
 # --- earlier than our own mark
 
 
@@ -184,6 +218,32 @@ def test_a_report_that_comes_before_our_own_mark_isnt_lost(app: Flask, now: date
     db.session.commit()
     assert mail_of(alice, "invitation").state == "delivered"
     assert mail_of(alice, "invitation").sent_at == now
+
+
+@pytest.mark.parametrize("kind", ["delivered", "bounced"])
+def test_our_own_mark_and_a_report_at_the_same_moment_end_the_same(
+    app: Flask, now: datetime, kind: str
+) -> None:
+    """P8: whichever is first, and the invitation's time begins once."""
+    crowd = [people.wait_in_line(f"p{n}@example.org", now=now) for n in range(6)]
+    people.invite(*crowd, now=now)
+    group = [one for one in leasing.lease(now=now, most=99) if one.kind == "invitation"]
+    told = [_report(kind, mail_of(entry, "invitation"), to=entry.address) for entry in crowd]
+
+    def mark() -> None:
+        letters = writing.read(group, now=now)
+        marked = outbox.mark_sent(group, now=now)
+        begun = {one.id: letter for one, letter in letters.items() if one.id in marked}
+        lifetimes.begin(begun, now=now)
+        db.session.commit()
+
+    calls: list[Callable[[], object]] = [mark]
+    calls += [partial(taking.take, one, now=now) for one in told]
+    people.at_once(app, calls)
+    for entry in crowd:
+        assert mail_of(entry, "invitation").state == kind
+        assert people.invitation_of(entry).expires_at == now + 72 * HOUR
+    assert gate.verify() == {}
 
 
 def test_a_mail_whose_answer_was_cut_off_isnt_sent_again_once_it_is_known_to_have_arrived(

@@ -142,3 +142,32 @@ def test_a_socket_under_a_long_path_moves_to_a_short_one(tmp_path: Path) -> None
     assert len(str(socket).encode()) <= config.SOCKET_PATH_LIMIT
     assert socket == config.redis_socket(deep)
     assert socket != config.redis_socket(tmp_path / ("e" * 100))
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("MAIL_RETURN", "bounces"),
+        ("MAIL_RETURN", "@join.example.com"),
+        ("MAIL_RETURN", f"{'b' * 32}@join.example.com"),
+        ("MAIL_RETURN", "a b@join.example.com"),
+        ("MAIL_HOOK_SES_TOPIC", "mail"),
+        ("MAIL_HOOK_SES_TOPIC", "arn:aws:sns:eu-west-1.evil:123456789012:mail"),
+        ("MAIL_HOOK_POSTMARK", "hush"),
+        ("MAIL_HOOK_POSTMARK", "name:hush"),
+        ("MAIL_HOOK_SECRET", "hush"),
+        ("MAIL_HOOK_SECRET", "whsec_hush"),
+        ("MAIL_HOOK_SECRET", "whsec_aHVzaA=="),
+    ],
+)
+def test_what_reports_come_by_is_checked_and_not_told(
+    tmp_path: Path, name: str, value: str
+) -> None:
+    with pytest.raises(SettingInvalid, match=name) as refused:
+        load(tmp_path, **{name: value})
+    assert "hush" not in str(refused.value)
+
+
+def test_a_return_path_may_be_as_long_as_what_is_added_allows(tmp_path: Path) -> None:
+    home = f"{'b' * 31}@join.example.com"
+    assert load(tmp_path, MAIL_RETURN=home).mail_return == home

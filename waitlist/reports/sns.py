@@ -46,7 +46,7 @@ class Certificates:
     """The certificates that SNS signs with, each fetched once a process, one at a time."""
 
     def __init__(self, fetch: Fetch) -> None:
-        self._fetch = fetch
+        self.fetch = fetch
         self._kept: dict[str, RSAPublicKey] = {}
         self._fetching = threading.Lock()
 
@@ -57,7 +57,7 @@ class Certificates:
         if not self._fetching.acquire(blocking=False):  # or forgeries would take every thread
             raise ReportUnproven("another certificate is being fetched")
         try:
-            found = load_pem_x509_certificate(self._fetch(url)).public_key()
+            found = load_pem_x509_certificate(self.fetch(url)).public_key()
         except ValueError as error:
             raise ReportUnproven("what came isn't a certificate") from error
         finally:

@@ -140,7 +140,8 @@ def _note(report: Report, message_id: int | None, *, now: datetime) -> bool:
     values = {"provider": report.provider, "report_id": report.id, "kind": report.kind}
     values |= {"words": report.words[:200]}
     insert = insert_unless_known(DeliveryReport, "provider", "report_id")
-    return bool(rows_changed(insert.values(message_id=message_id, at=now, **values)))
+    kept = insert.values(message_id=message_id, at=now, **values).returning(DeliveryReport.id)
+    return db.session.scalar(kept) is not None
 
 
 def _learn_that_it_was_taken(message: Mail, *, now: datetime) -> None:

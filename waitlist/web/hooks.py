@@ -11,6 +11,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
+from waitlist.errors import ReportUnproven, ReportUnsigned
 from waitlist.extensions import settings
 from waitlist.reports import generic, postmark, ses, sns, taking
 from waitlist.reports.report import Report
@@ -28,7 +29,11 @@ def take_reports(provider: str) -> ResponseReturnValue:
     that isn't set up, 401 or 403 for another's signature, 503 if it is to be sent again.
     """
     read = READERS.get(provider) or abort(404)
-    reports = read(request.get_data())
+    try:
+        reports = read(request.get_data())
+    except (ReportUnsigned, ReportUnproven) as error:
+        log.warning("delivery report refused", by=provider, why=str(error))
+        raise
     outcomes = taking.take_all(reports, now=asked.now())
     if not reports:
         log.info("delivery report not understood", by=provider)
@@ -37,9 +42,10 @@ def take_reports(provider: str) -> ResponseReturnValue:
 
 def _ses(body: bytes) -> list[Report]:
     topic = settings().mail_hook_ses_topic or abort(404)
-    message = sns.verified(body, topic=topic, certificates=_certificates())
+    certificates = _certificates()
+    message = sns.verified(body, topic=topic, certificates=certificates)
     if message["Type"] == sns.CONFIRMATION:
-        sns.confirm(message, fetch=sns.fetch)
+        sns.confirm(message, fetch=certificates.fetch)
     if message["Type"] != sns.NOTIFICATION:
         log.warning("a topic of SNS", type=message["Type"])
         return []

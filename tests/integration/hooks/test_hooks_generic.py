@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from threading import Thread
+from typing import Any
 
 import pytest
 import time_machine
 from flask import Flask
+from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
 
 from tests import servers
@@ -17,6 +20,7 @@ from tests.people import ALICE
 from tests.reports import (
     OTHER_SECRET,
     POSTMARK,
+    SECRET,
     basic,
     generic,
     kept,
@@ -26,6 +30,7 @@ from tests.reports import (
     untouched,
 )
 from tests.visitors import Browser
+from waitlist.config import ROOT
 from waitlist.extensions import db
 from waitlist.models import Entry, Message
 
@@ -41,6 +46,25 @@ def test_anybody_with_the_secret_tells_what_became_of_a_mail(
     assert state_of(alice) == "bounced"
     assert kept() == [("generic", "bounced", "5.1.1")]
     assert post("generic", body, signed(body, at=now)).json == {"outcomes": ["known already"]}
+
+
+def test_the_lines_of_the_documentation_report_a_mail(
+    app: Flask, alice: Entry, message: Message
+) -> None:
+    """As they stand in docs/integration.md, over HTTP."""
+    blocks = (ROOT / "docs" / "integration.md").read_text().split("```")
+    [lines] = [one.removeprefix("python") for one in blocks if "def report(" in one]
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    Thread(target=server.serve_forever, daemon=True).start()
+    here = lines.replace("https://join.example.com", f"http://127.0.0.1:{server.port}")
+    report: dict[str, Any] = {}
+    exec(here, report)  # noqa: S102
+    try:
+        report["report"](SECRET, "7", **generic("complained", message, ALICE))
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert state_of(alice) == "complained"
 
 
 def test_either_secret_signs_while_they_are_changed(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
@@ -24,7 +23,7 @@ from tests.reports import (
     untouched,
 )
 from waitlist.admission import gate
-from waitlist.errors import ReportUnproven, ReportUnsigned
+from waitlist.errors import ReportUnproven
 from waitlist.models import Entry, Message
 from waitlist.reports import sns as sns_messages
 from waitlist.reports.sns import Certificates
@@ -226,36 +225,49 @@ def test_while_one_certificate_is_fetched_no_other_request_waits_for_one(app: Fl
 
 
 def test_a_topic_that_we_listen_to_is_confirmed_where_amazon_is_not_where_it_says(
-    amazon: Sns,
+    app: Flask, sns: Sns, post: Post
 ) -> None:
-    amazon.version = "1"
     asked: list[str] = []
-    question = amazon.confirmation(SubscribeURL="https://evil.example/?Token=t0ken")
-    message = sns_messages.verified(
-        json.dumps(question).encode(),
-        topic=TOPIC,
-        certificates=Certificates(lambda _url: amazon.certificate),
-    )
 
     def fetch(url: str) -> bytes:
         asked.append(url)
-        return b"<ConfirmSubscriptionResponse/>"
+        return sns.certificate
 
-    sns_messages.confirm(message, fetch=fetch)
-    wanted = (
-        "/?Action=ConfirmSubscription&TopicArn=arn%3Aaws%3Asns%3Aeu-west-1%3A123456789012%3Amail&"
-    )
-    assert asked == [f"{reports.SNS}{wanted}Token=t0ken"]
+    app.extensions["sns_certificates"] = Certificates(fetch)
+    question = sns.confirmation(SubscribeURL="https://evil.example/?Token=t0ken")
+    assert post("ses", question).json == {"outcomes": []}
+    assert asked[0] == sns.certificate_url
+    assert asked[1].startswith(f"{reports.SNS}/?Action=ConfirmSubscription&TopicArn=arn%3Aaws%3A")
+    assert asked[1].endswith("%3Amail&Token=t0ken")
+    assert len(asked) == 2
 
 
-def test_a_question_that_isnt_signed_isnt_answered(amazon: Sns) -> None:
-    question = amazon.confirmation() | {"Token": "another"}
-    with pytest.raises(ReportUnsigned):
-        sns_messages.verified(
-            json.dumps(question).encode(),
-            topic=TOPIC,
-            certificates=Certificates(lambda _url: amazon.certificate),
-        )
+@pytest.mark.parametrize("topic", [TOPIC, TOPIC + "2"])
+def test_a_question_that_isnt_signed_or_of_another_topic_isnt_answered(
+    app: Flask, sns: Sns, post: Post, topic: str
+) -> None:
+    asked: list[str] = []
+
+    def fetch(url: str) -> bytes:
+        asked.append(url)
+        return sns.certificate
+
+    app.extensions["sns_certificates"] = Certificates(fetch)
+    forged = {"Token": "another"} if topic == TOPIC else {}
+    assert post("ses", Sns(key=sns.key, topic=topic).confirmation() | forged).status_code == 403
+    assert not any("ConfirmSubscription" in url for url in asked)
+
+
+def test_a_question_that_amazon_cant_be_answered_now_is_asked_again(
+    app: Flask, sns: Sns, post: Post
+) -> None:
+    def fetch(url: str) -> bytes:
+        if "Action" in url:
+            raise ReportUnproven("away")
+        return sns.certificate
+
+    app.extensions["sns_certificates"] = Certificates(fetch)
+    assert post("ses", sns.confirmation()).status_code == 503
 
 
 class _Elsewhere(BaseHTTPRequestHandler):
