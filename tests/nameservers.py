@@ -26,6 +26,7 @@ class Zone:
     records: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     is_silent: bool = False
     fails_at: str = ""
+    heard: int = 0
     address: str = ""
 
     def txt(self, name: str, *texts: str) -> None:
@@ -66,6 +67,7 @@ def nameserver() -> Iterator[Zone]:
             while not over.is_set():
                 with contextlib.suppress(TimeoutError):
                     asked, whom = listening.recvfrom(4096)
+                    zone.heard += 1
                     if not zone.is_silent:
                         listening.sendto(zone.answer(asked), whom)
 

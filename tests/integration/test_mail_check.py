@@ -357,7 +357,8 @@ def test_without_network_it_ends_within_seconds_and_says_what_it_couldnt_learn(
     zone.is_silent = True
     began = time.monotonic()
     told, status = _checked(well, zone)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10
+    assert zone.heard <= 2  # one question, and its repeat
     for check in ("SPF", "DKIM", "DMARC", "alignment", "replies"):
         assert told[check][0] == "fail"
         assert "check the network" in told[check][1]

@@ -269,11 +269,18 @@ def test_what_operators_chose_no_probe_and_no_failure_changes(
     _owe(ALICE, now=now)
     _is_away(sink)
     _for_minutes(10, now, redis)
-    assert switches_now().route_in_force == FIRST
+    assert switches_now().mail_route_by_itself == FIRST
     assert _to(other) == []
     _is_away(sink, False)
     _work(now + HOUR)
     assert _to(sink) == [ALICE]
+
+
+def test_to_choose_lets_it_begin_anew(two: Flask, now: datetime) -> None:
+    _stand_in(since=now)
+    gate.change(actor="test", now=now, mail_route=FIRST)
+    gate.change(actor="test", now=now, mail_route=AUTO)
+    assert switches_now().route_in_force == FIRST
 
 
 def test_both_away_mail_waits_and_goes_by_whichever_is_well_first(

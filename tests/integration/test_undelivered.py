@@ -146,7 +146,10 @@ def test_a_mail_that_kills_its_workers_takes_nobody_along_and_is_set_aside(
     assert sorted(mail["To"] for mail in sink.messages[-2:]) == [ALICE, CAROL]
     states = [_message(entry).state for entry in three]
     assert states == ["sent", "dead", "sent"]
-    assert _message(three[1]).reason == "its worker didn't come back 3 times"
+    message = _message(three[1])
+    assert message.reason == "its worker didn't come back 3 times"
+    undelivered.retry([message.id], actor="test", reason="", now=at)
+    assert _message(three[1]).lost == 1  # so that it goes alone
 
 
 def test_a_worker_that_dies_twice_kills_no_mail(
