@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
@@ -16,7 +17,7 @@ from tests import people
 from tests.conftest import MakeApp
 from tests.people import ALICE, BOB
 from tests.servers import SmtpSink, smtp_sink
-from tests.visitors import Operator
+from tests.visitors import Browser, Operator
 from waitlist import delivery, lately, leasing, postage, routing, switches
 from waitlist.admission import gate
 from waitlist.config import Relay
@@ -296,6 +297,59 @@ def test_both_away_mail_waits_and_goes_by_whichever_is_well_first(
     mailprobe.look(now=at + SECOND_15)
     _for_minutes(1, at + SECOND_15, redis)
     assert (_to(sink), _to(other)) == ([ALICE], [])
+
+
+def test_a_process_is_ready_if_the_server_in_force_answers(
+    app: Flask, make_app: MakeApp, now: datetime, other: SmtpSink
+) -> None:
+    both = make_app(mail2=Relay("127.0.0.1", other.port, None, None, False), mail_port=1)
+    parts = Browser(both).get("/readyz").get_json()["parts"]
+    assert "MAIL_SERVER" in parts["mail"]
+    with both.app_context():
+        gate.change(actor="test", now=now, mail_route=SECOND)
+    assert Browser(both).get("/readyz").get_json()["parts"]["mail"] == "ok"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_both_servers_answer_every_invitations_mail_ends_and_no_seat_is_lost(
+    two: Flask, now: datetime, redis: Redis, sink: SmtpSink, other: SmtpSink, seed: int
+) -> None:
+    """P4, P8: sent, bounced or cancelled with a reason; a repeat only where no answer came."""
+    chance, words = random.Random(seed), ["250 OK", "450 Later", "550 No", "421 Bye", "drop"]
+    entries = [people.wait_in_line(f"p{number}@example.org", now=now) for number in range(12)]
+    people.invite(*entries, now=now)
+    at, servers = now, (sink, other)
+    for _ in range(60):
+        for server in servers:
+            server.answers[:] = chance.choices(words, weights=[3, 4, 1, 2, 2], k=20)
+        if chance.random() < 0.3:
+            gate.change(actor="test", now=at, mail_route=chance.choice([FIRST, SECOND, AUTO]))
+        redis.delete(routing.AWAY_KEY, f"{routing.AWAY_KEY}:second")
+        _work(at)
+        if chance.random() < 0.1:
+            leasing.lease(now=at, most=3)  # by a worker that dies
+        at += chance.choice([SECOND_15, MINUTE, HOUR])
+    _settle_down(at, redis, servers)
+    ended = db.session.execute(
+        select(Message.state, Message.reason).where(Message.kind == "invitation")
+    ).all()
+    assert {state for state, _ in ended} <= {"sent", "bounced", "cancelled"}
+    assert all(reason for state, reason in ended if state != "sent")
+    assert gate.verify() == {}
+    copies: dict[str, set[bytes]] = {}
+    for mail in (*sink.messages, *other.messages):
+        copies.setdefault(mail["Message-ID"], set()).add(mail.as_bytes())
+    assert all(len(same) == 1 for same in copies.values())
+
+
+def _settle_down(at: datetime, redis: Redis, servers: Iterable[SmtpSink]) -> None:
+    """From here on both servers take everything."""
+    gate.change(actor="test", now=at, accept_bounces=True)
+    for server in servers:
+        server.answers.clear()
+    for hour in range(1, 4):
+        redis.delete(routing.AWAY_KEY, f"{routing.AWAY_KEY}:second")
+        _work(at + hour * HOUR)
 
 
 def test_the_route_is_told_with_the_lease(two: Flask, now: datetime) -> None:
