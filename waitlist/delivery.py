@@ -12,13 +12,11 @@ import structlog
 
 from waitlist import (
     accepted,
-    bouncing,
     leasing,
     lifetimes,
     outbox,
     remembered,
     routing,
-    seats,
     switches,
     writing,
 )
@@ -29,12 +27,10 @@ from waitlist.outbox import Leased
 from waitlist.policy.routes import Tried
 from waitlist.postage import Told
 from waitlist.route import LONGEST, Answer, Outcome, Route
+from waitlist.settling import settle
 from waitlist.writing import Letter
 
 log = structlog.get_logger()
-GIVE_UP_AFTER = timedelta(days=5)  # of "refused for now" (RFC 5321, section 4.5.4.1)
-MOST_UNKNOWN = 2  # tries cut off before the answer, after which the mail counts as taken
-MOST_UNWRITTEN = 3  # tries to write a mail; one that is staged by a newer release needs a minute
 GROUP = 20  # mails that are leased, and marked, together
 FRESH = 0.05  # seconds for which what SQL said of a mail is believed, and SQL isn't told of it
 MIDNIGHT = time(0)
@@ -171,7 +167,7 @@ def _tell(
         return []
     for one in owed:
         if one.answer.outcome not in (Outcome.SENT, Outcome.UNSENT):
-            _settle(*one, now=now)  # first, since one of these may take the gate's lock
+            settle(*one, now=now)  # first, since one of these may take the gate's lock
     _sent({one.leased: one.letter for one in owed if one.answer.outcome is Outcome.SENT}, now=now)
     for one in owed:
         if one.answer.outcome is Outcome.UNSENT and one.letter.waits_until:
@@ -246,39 +242,3 @@ def _sent(letters: Mapping[Leased, Letter], *, now: datetime) -> None:
     if letters:
         marked = outbox.mark_sent(list(letters), now=now)
         lifetimes.begin({one.id: letters[one] for one in letters if one.id in marked}, now=now)
-
-
-def _settle(leased: Leased, letter: Letter, answer: Answer, *, now: datetime) -> None:
-    match answer.outcome:
-        case Outcome.REFUSED:
-            _bounce(leased, letter, answer, now=now)
-        case Outcome.AWAY:
-            outbox.put_back(leased, now=now, reason=f"away: {answer.words}", delay=False)
-        case Outcome.LATER if now - (letter.refused_since or now) >= GIVE_UP_AFTER:
-            _bounce(leased, letter, answer, now=now)
-        case Outcome.LATER:
-            since = letter.refused_since or now
-            outbox.put_back(leased, now=now, reason=_said(answer), refused_since=since)
-        case Outcome.UNKNOWN if leased.cut_off >= MOST_UNKNOWN:
-            if outbox.mark(leased, state="sent", now=now, reason="presumed taken"):
-                lifetimes.begin({leased.id: letter}, now=now)
-        case Outcome.UNKNOWN:
-            cut_off = leased.cut_off + 1
-            outbox.put_back(leased, now=now, reason=_said(answer), cut_off=cut_off)
-        case Outcome.UNWRITTEN if leased.attempts + 1 >= MOST_UNWRITTEN:
-            if outbox.mark(leased, state="dead", now=now, reason=_said(answer)):
-                log.error("a mail is set aside", message=leased.id, why=_said(answer))
-        case Outcome.UNWRITTEN:
-            outbox.put_back(leased, now=now, reason=_said(answer))
-
-
-def _said(answer: Answer) -> str:
-    return f"{answer.outcome}: {answer.words}"
-
-
-def _bounce(leased: Leased, letter: Letter, answer: Answer, *, now: datetime) -> None:
-    """The address can't be mailed: suppress it, and give an invitation's seat back."""
-    if letter.invitation_id is not None:
-        seats.lock()
-    if outbox.mark(leased, state="bounced", now=now, reason=answer.words):
-        bouncing.came_back(letter.entry_id, letter.invitation_id, now=now)

@@ -28,6 +28,7 @@ FLOORS: dict[str, int] = {
             ["accepted", "copying", "letters", "remembered", "route"],
             ["mailcheck", "routing", "writing"],
             ["lifetimes"],
+            ["settling"],
             ["delivery", "reports", "undelivered"],
             ["signup", "admission", "onboarding"],
             ["web", "cli"],

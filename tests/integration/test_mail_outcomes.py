@@ -17,7 +17,7 @@ from tests import people, tables
 from tests.conftest import Deliver, MakeApp
 from tests.people import ALICE, BOB, mails_owed
 from tests.servers import Received, SmtpSink
-from waitlist import delivery, links, routing
+from waitlist import delivery, links, routing, settling
 from waitlist.admission import gate
 from waitlist.errors import LinkOver
 from waitlist.extensions import db
@@ -149,7 +149,7 @@ def test_cut_off_three_times_it_counts_as_taken_and_refusals_dont_count(
         deliver(at)
         sink.answers.clear()
         at += HOUR
-    for _ in range(delivery.MOST_UNKNOWN):
+    for _ in range(settling.MOST_UNKNOWN):
         sink.answers.append("drop")
         deliver(at)
         assert _message(alice).state == "queued"

@@ -18,7 +18,7 @@ from tests.conftest import Deliver
 from tests.people import ALICE, BOB, CAROL, mails_owed
 from tests.servers import SmtpSink
 from tests.visitors import Browser, Operator
-from waitlist import delivery, leasing, outbox, undelivered, writing
+from waitlist import delivery, leasing, outbox, settling, undelivered, writing
 from waitlist.admission import gate, recall, waves
 from waitlist.errors import MessagesRefused
 from waitlist.extensions import db
@@ -69,7 +69,7 @@ def _breaks_for(entry: Entry, monkeypatch: pytest.MonkeyPatch, *, by: BaseExcept
 
 def _until_dead(now: datetime, deliver: Deliver) -> datetime:
     at = now
-    for _ in range(delivery.MOST_UNWRITTEN):
+    for _ in range(settling.MOST_UNWRITTEN):
         deliver(at)
         at += MINUTE
     return at
