@@ -145,7 +145,7 @@ def _aligned(sender: Sender, find_tags: dmarc.FindTags) -> tuple[str, str]:
             f"{' and is signed by ' + ', '.join(sorted(signers)) if signers else ''}: have the "
             f"relay sign as {author}, or set MAIL_FROM to an address of that domain"
         )
-    return PASS, f"mail from {author} proves itself by {' and '.join(ways)}"
+    return PASS, f"From ({author}) is of one domain with {' and '.join(ways)}"
 
 
 def _replies(sender: Sender, names: Names) -> tuple[str, str]:
