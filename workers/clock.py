@@ -20,7 +20,7 @@ from waitlist.extensions import db, reading
 from waitlist.handover import leasing as webhooks
 from waitlist.onboarding import failures, invitations
 from waitlist.wake import wake
-from workers import probe
+from workers import mailprobe, probe
 
 log = structlog.get_logger()
 TICK = 1.0  # seconds
@@ -41,6 +41,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
     probe.start(app, stop)
+    mailprobe.start(app, stop)
     while not stop.wait(TICK):
         with app.app_context(), patience.at_most(answer=ANSWER_WAIT):
             tick(now=datetime.now(UTC))

@@ -19,7 +19,7 @@ from waitlist.models.line import (
     LineChange,
     PlaceChange,
 )
-from waitlist.models.mail import MailPace, Message
+from waitlist.models.mail import DeliveryReport, MailPace, Message
 from waitlist.models.records import Audit, FinishFailure, Heartbeat
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Cohort",
     "CohortRule",
     "Crowd",
+    "DeliveryReport",
     "Entry",
     "Estimate",
     "Experience",

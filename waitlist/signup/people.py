@@ -14,6 +14,7 @@ from waitlist.errors import PersonUnknown, ValueRefused
 from waitlist.extensions import db, rows_changed
 from waitlist.models import (
     Audit,
+    DeliveryReport,
     Entry,
     FinishFailure,
     Invitation,
@@ -23,6 +24,7 @@ from waitlist.models import (
     Webhook,
 )
 from waitlist.policy import identity
+from waitlist.policy.routes import FIRST
 
 BATCH = 1_000
 
@@ -191,9 +193,20 @@ def _mails(entry: Entry) -> Iterator[Happening]:
         why = f" ({message.reason})" if message.reason else ""
         yield Happening(message.created_at, f"mail {message.id} owed: {message.kind}")
         if message.sent_at is not None:
-            yield Happening(message.sent_at, f"mail {message.id} taken by the mail server")
+            by = f"the {message.route or FIRST} mail server"
+            yield Happening(message.sent_at, f"mail {message.id} taken by {by}{why}")
         elif message.state != "queued" or message.reason:
             yield Happening(message.due_at, f"mail {message.id} {message.state}{why}")
+    yield from _reports(entry)
+
+
+def _reports(entry: Entry) -> Iterator[Happening]:
+    """What was said later of the mails of a person."""
+    theirs = select(DeliveryReport).join(Message, Message.id == DeliveryReport.message_id)
+    for report in db.session.scalars(theirs.where(Message.entry_id == entry.id)):
+        words = f": {report.words}" if report.words else ""
+        what = f"mail {report.message_id} {report.kind}, as {report.provider} says{words}"
+        yield Happening(report.at, what)
 
 
 def _webhooks(entry: Entry) -> Iterator[Happening]:
