@@ -116,3 +116,15 @@ class ReportUnproven(WaitlistError):
 
 class WaveUnknown(WaitlistError):
     """There is no wave of that id: list those there are."""
+
+
+class MessagesRefused(WaitlistError):
+    """Messages of the outbox can't be changed so, and none was: each line says which, and why."""
+
+
+class RecordWrong(WaitlistError):
+    """A record in the DNS can't be evaluated by anybody: mend what the sentence names."""
+
+
+class NamesSilent(WaitlistError):
+    """The DNS doesn't answer, so nothing can be said of what stands in it: check the network."""

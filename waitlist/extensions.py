@@ -22,6 +22,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import DeclarativeBase, configure_mappers
 
 from waitlist.config import ROOT, Settings
+from waitlist.policy.routes import FIRST
 
 Result = TypeVar("Result")
 
@@ -92,6 +93,12 @@ def worker_redis() -> redis_py.Redis:
     return client
 
 
+def mail_server(name: str) -> Mail:
+    """The mail server of that route, as Flask-Mail knows it."""
+    found: Mail = current_app.extensions["mail" if name == FIRST else "mail2"]
+    return found
+
+
 def elsewhere(call: Callable[[], Result]) -> Callable[[], Result]:
     """The call as another thread may make it: on this app, with a session of its own."""
     app = current_app._get_current_object()  # type: ignore[attr-defined]
@@ -117,6 +124,7 @@ def init_app(app: Flask) -> None:
         _init_engine(db.engine)
     migrate.init_app(app, db)
     mail.init_app(app)
+    app.extensions["mail2"] = mail.init_mail(app.config["MAIL2"])
     url = app.config["SETTINGS"].redis_url
     app.extensions["redis"] = connect_redis(url, decode_responses=True)
     app.extensions["redis_for_rq"] = connect_redis(url, decode_responses=False)

@@ -17,10 +17,11 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from flask import current_app
 from flask_mail import Connection, Mail
 
+from waitlist.extensions import mail_server, settings
 from waitlist.mailer import header
+from waitlist.policy.routes import FIRST
 
 TIMEOUT = 6  # seconds for each of the eight steps of a conversation
 LONGEST = timedelta(seconds=8 * TIMEOUT)  # of one mail; less than outbox.LEASE
@@ -41,6 +42,7 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"  # cut off between our last byte and the answer
     AWAY = "away"  # no mail can go now, whichever
     UNSENT = "not sent"  # by us, since it was no longer true
+    UNWRITTEN = "can't be written"  # by us, as something is wrong with it
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,12 @@ class Envelope(NamedTuple):
 
 
 @contextmanager
-def post_office(*, tells: bool = True) -> Iterator[Route]:
-    """A route to the mail server, connected at the first mail and kept until the end.
+def post_office(name: str = FIRST, *, tells: bool = True) -> Iterator[Route]:
+    """The route of that name, connected at the first mail and kept until the end.
 
     `tells`: whether the server may hear of the next mail ahead, if it says that it can.
     """
-    route = Route(current_app.extensions["mail"], tells=tells)
+    route = Route(mail_server(name), tells=tells)
     try:
         yield route
     finally:
@@ -108,6 +110,18 @@ class Route(Connection):
             self.tells = self.tells and not was_told
             answer = self._hand_over(mail, to, then)
         return answer
+
+    def why_not(self) -> str:
+        """Why the server would take no mail from us now, in a word; "" if it would."""
+        try:
+            self.host = self.host or self.configure_host()
+            of = settings()
+            code, _words = self.host.mail(of.mail_return or of.mail_from)
+            self.host.rset()
+        except (OSError, smtplib.SMTPException) as error:
+            self.close()
+            return type(error).__name__
+        return "" if code == ACCEPTED else str(code)
 
     def _doubted(self, answer: Answer, mail: bytes, to: Envelope) -> Answer:
         """The answer to a mail alone, where it may have been about what was told with it."""

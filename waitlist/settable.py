@@ -15,6 +15,7 @@ from waitlist.errors import SettingInvalid
 SECRET_LENGTH = 32  # characters at least
 TOPIC = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]{3,30}:\d{12}:[A-Za-z0-9_-]{1,256}")
 HEADER = re.compile(r"[A-Za-z0-9-]+")
+SELECTOR = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(\._domainkey\.[A-Za-z0-9.-]+)?")
 
 
 def secret_keys(keys: list[str]) -> tuple[str, ...]:
@@ -147,6 +148,17 @@ def warm_up(days: list[int]) -> tuple[int, ...]:
             f"such as 200,1000,5000, not {','.join(map(str, days))}"
         )
     return tuple(days)
+
+
+def dkim_selectors(names: list[str]) -> tuple[str, ...]:
+    """The selectors by which the relays sign (RFC 6376, section 3.1)."""
+    for name in names:
+        if not SELECTOR.fullmatch(name):
+            raise SettingInvalid(
+                f"DKIM_SELECTOR is a selector such as s1, or s1._domainkey.example.com where "
+                f"another domain signs (several: comma between), not {name!r}"
+            )
+    return tuple(names)
 
 
 def stop_share(stop: float, *, slow: float) -> float:

@@ -19,7 +19,7 @@ from waitlist.errors import SettingInvalid
 from waitlist.extensions import db, reading
 from waitlist.onboarding import invitations
 from waitlist.wake import wake
-from workers import probe
+from workers import mailprobe, probe
 
 log = structlog.get_logger()
 TICK = 1.0  # seconds
@@ -39,6 +39,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
     probe.start(app, stop)
+    mailprobe.start(app, stop)
     while not stop.wait(TICK):
         with app.app_context():
             tick(now=datetime.now(UTC))

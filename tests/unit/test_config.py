@@ -64,6 +64,11 @@ def test_the_right_settings_are_read(tmp_path: Path) -> None:
         ("MAIL_BOUNCES_SLOW", "101"),
         ("MAIL_BOUNCES_STOP", "-1"),
         ("MAIL_BOUNCES_STOP", "1"),
+        ("MAIL2_PORT", "smtp"),
+        ("MAIL2_USE_TLS", "perhaps"),
+        ("MAIL2_AFTER", "0"),
+        ("MAIL2_REFUSED", "101"),
+        ("DKIM_SELECTOR", "s1,not a selector"),
         ("CONFIRM_WITHIN", "0"),
         ("CONFIRM_WITHIN", "2d"),
         ("INVITE_WITHIN", "0"),
@@ -75,6 +80,12 @@ def test_a_wrong_setting_stops_the_start_and_names_itself(
 ) -> None:
     with pytest.raises(SettingInvalid, match=name):
         load(tmp_path, **{name: value})
+
+
+def test_a_second_mail_server_is_one_that_has_a_name(tmp_path: Path) -> None:
+    assert load(tmp_path, MAIL2_PORT="587").mail2 is None
+    second = load(tmp_path, MAIL2_SERVER="smtp.example.net", MAIL2_PORT="587", MAIL2_USE_TLS="yes")
+    assert second.mail2 == config.Relay("smtp.example.net", 587, None, None, True)
 
 
 def test_a_missing_redis_stops_the_start_in_production(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def show(*, now: datetime) -> GateView:
         referral=gate.referral,
         notices=gate.notices,
         health_ignored_until=_iso(ignored if ignored and ignored > now else None),
-        mail=mails.budgets(mail),
+        mail=mails.budgets(mail, now=now),
         bounces=mails.bounces(mail, gate),
         estimates=estimates.coverage(),
     )
@@ -129,6 +129,8 @@ def change(
     )
     if wanted.get("accept_bounces"):
         postage.forgive(now=now)
+    if wanted.get("mail_route"):
+        postage.choose_anew(now=now)
     db.session.commit()
     switches.forget()
 

@@ -104,7 +104,7 @@ def _progress(wave_id: int) -> Progress:
         by_mail[mail] += people
         back += people if invitation == "revoked" and mail != "bounced" else 0
     return Progress(
-        to_mail=by_mail["queued"] + by_mail["sending"],
+        to_mail=by_mail["queued"] + by_mail["sending"] + by_mail["dead"],
         mailed=sum(by_mail[state] for state in TAKEN),
         completed=by_invitation["used"],
         bounced=by_mail["bounced"],

@@ -11,7 +11,10 @@ from waitlist.cli import (
     imports,
     line,
     mail,
+    mailcheck,
+    mailroute,
     noshows,
+    outbox,
     person,
     rehearse,
     returned,
@@ -24,7 +27,8 @@ def init_app(app: Flask) -> None:
     """Add every command to the app."""
     for of_gate in (*switches.COMMANDS, health.report, noshows.show):
         gate.group.add_command(of_gate)
-    mail.group.add_command(returned.bounces)
+    for of_mail in (returned.bounces, mailroute.show, mailroute.route, mailcheck.check):
+        mail.group.add_command(of_mail)
     for command in (
         gate.group,
         cohort.group,
@@ -32,6 +36,7 @@ def init_app(app: Flask) -> None:
         line.group,
         mail.group,
         person.group,
+        outbox.group,
         imports.import_command,
         imports.undo_command,
         rehearse.command,

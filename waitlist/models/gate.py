@@ -31,6 +31,7 @@ class Gate(db.Model):  # type: ignore[name-defined, misc]
     notices: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
     health_ignored_until: Mapped[datetime | None] = mapped_column(Moment)
     bounces_since: Mapped[datetime | None] = mapped_column(Moment)
+    mail_route: Mapped[str] = mapped_column(String(10), default="auto")
 
 
 class Wave(db.Model):  # type: ignore[name-defined, misc]

@@ -22,6 +22,7 @@ from waitlist.models import (
     Registration,
 )
 from waitlist.policy import identity
+from waitlist.policy.routes import FIRST
 
 BATCH = 1_000
 
@@ -173,7 +174,8 @@ def _mails(entry: Entry) -> Iterator[Happening]:
         why = f" ({message.reason})" if message.reason else ""
         yield Happening(message.created_at, f"mail {message.id} owed: {message.kind}")
         if message.sent_at is not None:
-            yield Happening(message.sent_at, f"mail {message.id} taken by the mail server")
+            by = f"the {message.route or FIRST} mail server"
+            yield Happening(message.sent_at, f"mail {message.id} taken by {by}{why}")
         elif message.state != "queued" or message.reason:
             yield Happening(message.due_at, f"mail {message.id} {message.state}{why}")
     yield from _reports(entry)
