@@ -27,6 +27,8 @@ from waitlist.policy.reports import Kind
 from waitlist.reports import taking
 from waitlist.reports.report import Report
 from waitlist.reports.taking import Outcome
+from waitlist.signup import leaving
+from waitlist.tokens import Purpose
 
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
 NUMBERS = itertools.count()
@@ -192,6 +194,26 @@ def test_a_report_and_the_last_step_at_the_same_moment_release_no_seat_that_is_u
         ends = (people.find(entry.address).state, people.invitation_of(entry).state)
         bounced_first = kind == "bounced" and ends == ("waiting", "revoked")
         assert bounced_first or ends == ("registered", "used")
+
+
+def test_a_bounce_and_a_leaving_at_the_same_moment_wait_for_each_other_in_one_order(
+    app: Flask, now: datetime, deliver: Deliver
+) -> None:
+    """Both take the gate's lock first: else each would hold what the other waits for."""
+    crowd = [people.wait_in_line(f"p{n}@example.org", now=now) for n in range(6)]
+    people.invite(*crowd, now=now)
+    for entry in crowd:
+        leaving.ask_to_act(links.entry_token(Purpose.PLACE, entry), now=now)
+    deliver(now)
+    calls: list[Callable[[], object]] = []
+    for entry in crowd:
+        report = _report("bounced", mail_of(entry, "invitation"), to=entry.address)
+        calls.append(partial(taking.take, report, now=now))
+        calls.append(partial(leaving.leave, people.act_token(entry), now=now))
+    people.at_once(app, calls)
+    assert gate.verify() == {}
+    assert _seats(now) == 0
+    assert {people.find(entry.address).state for entry in crowd} == {"withdrawn"}
 
 
 def _finish(token: str, number: int, *, now: datetime) -> bool:

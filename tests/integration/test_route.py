@@ -82,6 +82,17 @@ def test_who_was_told_of_and_isnt_mailed_after_all_gets_nothing(
     assert not any("quit" in words.lower() for words in said)
 
 
+def test_another_mail_to_the_same_person_isnt_taken_for_the_one_that_was_told(
+    route: Route, sink: SmtpSink
+) -> None:
+    """It would come back as the other."""
+    told, other = routes.Envelope(BOB, "told@us.example"), routes.Envelope(BOB, "other@us.example")
+    route.deliver(_mail(ANN), _to(ANN), then=told)
+    assert route.deliver(_mail(BOB), other).outcome is Outcome.SENT
+    senders = [(mail.envelope.mail_from, mail.envelope.rcpt_tos) for mail in sink.messages]
+    assert senders == [(US, [ANN]), ("other@us.example", [BOB])]
+
+
 @pytest.mark.parametrize("awaits", [False, True], ids=["then-none", "awaits-it-nevertheless"])
 def test_the_others_mails_go_on_after_a_recipient_who_was_refused(
     route: Route, sink: SmtpSink, monkeypatch: pytest.MonkeyPatch, awaits: bool

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from a2wsgi import ASGIMiddleware
 from flask import Flask
 from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
@@ -33,6 +34,7 @@ from tests.visitors import Browser
 from waitlist.config import ROOT
 from waitlist.extensions import db
 from waitlist.models import Entry, Message
+from waitlist.web.lane import Lane
 
 Post = Callable[..., TestResponse]
 
@@ -57,14 +59,26 @@ def test_the_lines_of_the_documentation_report_a_mail(
     server = make_server("127.0.0.1", 0, app, threaded=True)
     Thread(target=server.serve_forever, daemon=True).start()
     here = lines.replace("https://join.example.com", f"http://127.0.0.1:{server.port}")
-    report: dict[str, Any] = {}
-    exec(here, report)  # noqa: S102
+    program: dict[str, Any] = {}
+    exec(here, program)  # noqa: S102
+    said = generic("complained", message, ALICE)
+    db.session.rollback()
     try:
-        report["report"](SECRET, "7", **generic("complained", message, ALICE))
+        program["report"](SECRET, "7", **said)
     finally:
         server.shutdown()
         server.server_close()
     assert state_of(alice) == "complained"
+
+
+def test_a_report_goes_by_the_express_lane_to_flask(
+    app: Flask, post: Post, alice: Entry, message: Message
+) -> None:
+    app.wsgi_app = ASGIMiddleware(Lane(app))  # type: ignore[method-assign, arg-type, assignment]
+    assert post("postmark", postmark("Delivery", message, ALICE), basic()).status_code == 200
+    assert state_of(alice) == "delivered"
+    assert post("postmark", "x" * 65_537, basic()).status_code == 413
+    assert post("postmark", "{}", basic("x:y")).status_code == 401
 
 
 def test_either_secret_signs_while_they_are_changed(
