@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, case, func, select, update
 
-from waitlist import audit, projection, seats
+from waitlist import audit, outbox, projection, seats
 from waitlist.errors import MessagesRefused
 from waitlist.extensions import db, rows_changed
 from waitlist.models import Entry, Invitation, Message
@@ -198,7 +198,7 @@ def _why_not_again(one: Owed) -> str:
             return ""
         case "queued":
             return "" if one.attempts else "it wasn't tried yet, and goes in its order"
-        case "bounced" if one.kind == "invitation":
+        case "bounced" if one.kind in outbox.INVITES:
             return (
                 "its invitation's seat went back when the address was refused. "
                 f"If the address is good: flask person unsuppress {one.address}. "
