@@ -65,6 +65,8 @@ class Settings:
     health_load: float
     health_p95_ms: float | None
     wave_undo: timedelta
+    last_step_alarm: float
+    release: str
 
     @property
     def host(self) -> str:
@@ -161,6 +163,8 @@ def _read(values: Mapping[str, str], instance: Path) -> Settings:
         wave_undo=timedelta(
             seconds=env.int("WAVE_UNDO", 60, validate=validate.Range(0, 24 * 3_600))
         ),
+        last_step_alarm=env.float("LAST_STEP_ALARM", 5.0, validate=percent),
+        release=settable.release(env.str("RELEASE", None), ROOT),
     )
 
 

@@ -162,9 +162,14 @@ def connect_redis(url: str, *, decode_responses: bool) -> redis_py.Redis:
 
 def insert_unless_known(model: Any, key: Any) -> Any:
     """An INSERT into the model's table that passes over rows whose `key` is there already."""
+    return insert_into(model).on_conflict_do_nothing(index_elements=[key])
+
+
+def insert_into(model: Any) -> Any:
+    """An INSERT into the model's table that can say what is to be done with what is there."""
     dialect = db.engine.dialect.name
     insert = sqlite_insert if dialect == "sqlite" else postgresql_insert
-    return insert(model).on_conflict_do_nothing(index_elements=[key])
+    return insert(model)
 
 
 def seek(connection: Connection) -> None:

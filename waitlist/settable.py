@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from waitlist.errors import SettingInvalid
 
 SECRET_LENGTH = 32  # characters at least
+RELEASE_LENGTH = 40
 HEADER = re.compile(r"[A-Za-z0-9-]+")
 
 
@@ -131,3 +134,15 @@ def stale_after(stale: int, *, every: int) -> timedelta:
             "else a single answer that is late holds the gate"
         )
     return timedelta(seconds=stale)
+
+
+def release(name: str | None, folder: Path) -> str:
+    """The name of the code that runs: as given, else the commit that git tells, if it does."""
+    if name:
+        return name[:RELEASE_LENGTH]
+    command = ["git", "-C", str(folder), "rev-parse", "--short=12", "HEAD"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=5)
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return said.stdout.strip()

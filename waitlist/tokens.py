@@ -32,6 +32,7 @@ class Purpose(StrEnum):
     WELCOME = "welcome"
     UNDO = "undo"
     ACT = "act"
+    DISPUTE = "dispute"
 
 
 class Ref(NamedTuple):

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from waitlist import create_app, estimates, leasing, patience
 from waitlist.errors import SettingInvalid
 from waitlist.extensions import db, reading
-from waitlist.onboarding import invitations
+from waitlist.onboarding import failures, invitations
 from waitlist.wake import wake
 from workers import probe
 
@@ -56,6 +56,7 @@ def tick(*, now: datetime) -> None:
             mail_is_due = leasing.is_due(now=now)
         if mail_is_due:
             wake("mail")
+        failures.tend(now=now)
         estimates.sweep_if_due(now=now)
     except SQLAlchemyError as error:
         db.session.rollback()

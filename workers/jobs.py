@@ -9,9 +9,9 @@ import structlog
 from flask import Flask
 
 from waitlist import create_app, delivery
-from waitlist.admission import health, plans, waves
+from waitlist.admission import health, laststep, plans, waves
 from waitlist.errors import LineUnavailable
-from waitlist.onboarding import invitations
+from waitlist.onboarding import invitations, mending, reminding
 from waitlist.signup import joining
 from waitlist.wake import answered, wake
 
@@ -34,9 +34,12 @@ def run_admission() -> None:
         answered("admission")
         now = _now()
         invitations.beat(now=now)  # before anything lapses: an outage may have just ended
+        mending.keep_open(now=now)
         invitations.lapse(now=now)
+        reminding.remind(now=now)
         joining.expire_unconfirmed(now=now)
         health.watch(now=now)
+        laststep.watch(now=now)
         try:
             outcomes = [waves.tick(now=now), *plans.carry_on_due(now=now)]
         except LineUnavailable as error:

@@ -25,7 +25,7 @@ FLOORS: dict[str, int] = {
             ["cohorts", "experience", "leasing", "seats"],
             ["outlook"],
             ["estimates"],
-            ["accepted", "copying", "letters", "remembered", "route"],
+            ["accepted", "aside", "copying", "letters", "remembered", "route"],
             ["writing"],
             ["lifetimes"],
             ["delivery"],

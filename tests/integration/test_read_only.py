@@ -35,6 +35,7 @@ def _paths() -> Iterator[str]:
         yield f"/invite/{links.invitation_token(invitation)}/renew"
     for registration in db.session.scalars(select(Registration)):
         yield f"/welcome/{links.welcome_token(registration.id, registration.nonce)}"
+        yield f"/dispute/{links.to_dispute(registration).rpartition('/')[2]}"
     for message in db.session.scalars(select(Message).where(Message.kind == "act")):
         yield f"/act/{links.to_act(message).rpartition('/')[2]}"
     yield "/join"

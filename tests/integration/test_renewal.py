@@ -15,7 +15,7 @@ from tests.conftest import Deliver
 from tests.people import ALICE, BOB, form
 from tests.servers import SmtpSink
 from waitlist import links, outbox, projection, seats
-from waitlist.admission import gate, waves
+from waitlist.admission import gate, progress, recall, waves
 from waitlist.errors import AlreadyCompleted, InvitationClosed, NotReissued
 from waitlist.extensions import db
 from waitlist.models import Cohort, Entry, Invitation, Message
@@ -26,10 +26,11 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
 @pytest.fixture
-def late(alice: Entry, end: datetime) -> datetime:
-    """When Alice's invitation has lapsed and its seat went back."""
+def late(alice: Entry, end: datetime, deliver: Deliver) -> datetime:
+    """When Alice's invitation has lapsed and its seat went back; no other mail is owed."""
     at = end + 31 * MINUTE
     invitations.lapse(now=at)
+    deliver(at)
     return at
 
 
@@ -89,6 +90,51 @@ def test_the_fresh_one_is_of_the_wave_that_admitted_them(
     fresh = people.invitation_of(alice)
     assert (fresh.wave_id, fresh.cohort_id) == (first.wave_id, first.cohort_id)
     assert fresh.nonce != first.nonce
+
+
+def test_a_wave_counts_each_person_once_whatever_was_reissued_or_resent(
+    alice: Entry, token: str, late: datetime, deliver: Deliver
+) -> None:
+    wave_id = people.invitation_of(alice).wave_id
+
+    def stands() -> dict[str, int]:
+        _, found = progress.show(wave_id)
+        db.session.rollback()
+        return {name: people for name, people in vars(found).items() if people}
+
+    assert stands() == {"mailed": 1, "lapsed": 1}
+    _renew(token, late)
+    assert stands() == {"to_mail": 1}
+    deliver(late)
+    assert stands() == {"mailed": 1}
+    people.register(people.find(ALICE), "ada", now=late)
+    assert stands() == {"mailed": 1, "completed": 1}
+    assert progress.show(wave_id)[0].admitted == 1
+
+
+def test_recalling_the_wave_takes_a_fresh_link_back_that_hasnt_gone(
+    alice: Entry, token: str, late: datetime, deliver: Deliver
+) -> None:
+    """P9."""
+    wave_id = people.invitation_of(alice).wave_id
+    _renew(token, late)
+    done = recall.recall(wave_id, revoke=False, actor="test", reason="", now=late)
+    assert (done.back, done.rest) == (1, [])
+    assert _states(alice) == [(1, "superseded"), (2, "revoked")]
+    assert people.find(ALICE).state == "waiting"
+    assert deliver(late) == []
+    _all_is_well()
+
+
+def test_recalling_the_wave_lists_a_fresh_link_that_went_once(
+    alice: Entry, token: str, late: datetime, deliver: Deliver
+) -> None:
+    wave_id = people.invitation_of(alice).wave_id
+    _renew(token, late)
+    deliver(late)
+    done = recall.recall(wave_id, revoke=True, actor="test", reason="", now=late)
+    assert [one.state for one in done.rest] == ["apology owed"]
+    _all_is_well()
 
 
 def test_before_its_mail_went_the_fresh_one_has_no_deadline(

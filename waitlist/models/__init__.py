@@ -14,7 +14,7 @@ from waitlist.models.line import (
     PlaceChange,
 )
 from waitlist.models.mail import MailPace, Message
-from waitlist.models.records import Audit, Heartbeat
+from waitlist.models.records import Audit, FinishFailure, Heartbeat
 
 __all__ = [
     "ArrivalCounter",
@@ -25,6 +25,7 @@ __all__ = [
     "Entry",
     "Estimate",
     "Experience",
+    "FinishFailure",
     "Gate",
     "Health",
     "Heartbeat",

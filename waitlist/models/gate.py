@@ -31,6 +31,7 @@ class Gate(db.Model):  # type: ignore[name-defined, misc]
     notices: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
     health_ignored_until: Mapped[datetime | None] = mapped_column(Moment)
     bounces_since: Mapped[datetime | None] = mapped_column(Moment)
+    last_step_alarm_at: Mapped[datetime | None] = mapped_column(Moment)  # since when it alarms
 
 
 class Wave(db.Model):  # type: ignore[name-defined, misc]

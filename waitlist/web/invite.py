@@ -12,10 +12,10 @@ from waitlist import links, tokens
 from waitlist.admission import gate
 from waitlist.errors import AlreadyCompleted, FieldsInvalid, InvitationClosed
 from waitlist.extensions import reading, settings
-from waitlist.onboarding import completion, forms, invitations, view
+from waitlist.onboarding import completion, disputes, forms, invitations, view
 from waitlist.onboarding.view import InvitationView
 from waitlist.tokens import Purpose
-from waitlist.web import asked, errors, words
+from waitlist.web import asked, errors, tried, words
 
 bp = Blueprint("invite", __name__)
 
@@ -37,6 +37,7 @@ def page(token: str) -> ResponseReturnValue:
 
 
 @bp.post("/invite/<token>")
+@tried.recorded("form")
 def complete(token: str) -> ResponseReturnValue:
     """Finish registration; the same form again goes to the same welcome page."""
     fields = asked.fields()
@@ -47,8 +48,10 @@ def complete(token: str) -> ResponseReturnValue:
     except (FieldsInvalid, AlreadyCompleted) as refusal:
         if asked.wants_json():
             raise
+        tried.refused(refusal)
         return _refused(token, fields, form, refusal)
     except InvitationClosed as closed:
+        tried.refused(closed)
         return _closed(token, _look(token), closed.state)
     response = redirect(url_for("invite.welcome", token=done.welcome_token), 303)
     return mark_replay(make_response(response), done)
@@ -82,6 +85,42 @@ def welcome(token: str) -> ResponseReturnValue:
         "invite/welcome.html",
         handle=registration.handle,
         display_name=registration.display_name,
+    )
+
+
+@bp.get("/dispute/<token>")
+def dispute_page(token: str) -> ResponseReturnValue:
+    """The form that says "this wasn't me", which asks for typed words."""
+    return _dispute_page(token, {})
+
+
+@bp.post("/dispute/<token>")
+def dispute(token: str) -> ResponseReturnValue:
+    """Note that the registration isn't theirs, if the words are typed. Twice is once."""
+    asked.speak_to(disputes.look(token).locale)
+    typed = asked.fields().get("word")
+    if not isinstance(typed, str) or " ".join(typed.split()).upper() != words.dispute_word():
+        reasons = {"word": "word"}
+        if asked.wants_json():
+            raise FieldsInvalid(reasons)
+        return _dispute_page(token, words.sentences(reasons)), 422
+    disputes.dispute(token, now=asked.now())
+    if asked.wants_json():
+        return jsonify(disputed=True)
+    return redirect(url_for("invite.dispute_page", token=token), 303)
+
+
+def _dispute_page(token: str, errors: Mapping[str, str]) -> str:
+    shown = disputes.look(token)
+    asked.speak_to(shown.locale)
+    if shown.disputed:
+        return render_template("invite/disputed.html")
+    return render_template(
+        "invite/dispute.html",
+        token=token,
+        word=words.dispute_word(),
+        errors=errors,
+        registered_at=shown.registered_at,
     )
 
 

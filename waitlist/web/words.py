@@ -114,6 +114,11 @@ def was_typed(fields: Mapping[str, Any], word: str) -> bool:
     return isinstance(typed, str) and typed.strip().upper() == word
 
 
+def dispute_word() -> str:
+    """The word to type before disputing a registration, in the reader's language."""
+    return str(gettext("NOT ME"))
+
+
 def notice() -> Notice | None:
     """What operators have to say, in the page's language if there is such a notice."""
     return switches.current().notice(_locale())

@@ -12,11 +12,46 @@ MOMENT = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
+    _add_failures()
     _add_reissues()
 
 
 def downgrade() -> None:
     _take_reissues_away()
+    _drop_failures()
+
+
+def _add_failures() -> None:
+    number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    op.create_table(
+        "finish_failures",
+        sa.Column("id", number, nullable=False),
+        sa.Column("uid", sa.String(32), nullable=False),
+        sa.Column("invitation_id", number, nullable=False),
+        sa.Column("at", MOMENT, nullable=False),
+        sa.Column("kind", sa.String(60), nullable=False),
+        sa.Column("times", sa.Integer(), nullable=False),
+        sa.Column("via", sa.String(4), nullable=False),
+        sa.Column("release", sa.String(40), nullable=False),
+        sa.ForeignKeyConstraint(["invitation_id"], ["invitations.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("uid"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("finish_failures_at", "finish_failures", ["at"])
+    op.create_index("finish_failures_invitation", "finish_failures", ["invitation_id"])
+    op.add_column("gate", sa.Column("last_step_alarm_at", MOMENT, nullable=True))
+
+
+def _drop_failures() -> None:
+    op.execute(
+        "UPDATE messages SET state = 'cancelled', reason = 'not known to the former release' "
+        "WHERE kind = 'sorry' AND state IN ('queued', 'sending')"
+    )
+    op.drop_column("gate", "last_step_alarm_at")
+    op.drop_index("finish_failures_invitation", "finish_failures")
+    op.drop_index("finish_failures_at", "finish_failures")
+    op.drop_table("finish_failures")
 
 
 def _add_reissues() -> None:
