@@ -23,7 +23,9 @@ from waitlist import letters, links
 from waitlist.admission import recall
 from waitlist.extensions import db
 from waitlist.models import Entry, Invitation, Message
-from waitlist.onboarding import invitations
+from waitlist.onboarding import failures, invitations, mending, reminding
+from waitlist.onboarding.failures import Unanswered
+from waitlist.onboarding.stuck import Choice
 from waitlist.signup import leaving
 from waitlist.tokens import Purpose
 
@@ -147,7 +149,11 @@ class Life:
     def _invited_and_late(self) -> Iterator[Received]:
         people.invite(self._alice(), now=self.now)
         yield from self._arriving()
-        yield from self._reminded()
+        soon = update(Invitation).values(expires_at=self.now + 18 * HOUR)
+        db.session.execute(soon)
+        db.session.commit()
+        reminding.remind(now=self.now)
+        yield from self._arriving()
         past = update(Invitation).values(expires_at=self.now - HOUR)
         db.session.execute(past)
         db.session.commit()
@@ -158,10 +164,11 @@ class Life:
         token = links.invitation_token(people.invitation_of(self._alice()))
         invitations.renew(token, is_held=False, now=self.now)
         yield from self._arriving()
-
-    def _reminded(self) -> Iterator[Received]:
-        """The reminder, once there is one."""
-        yield from ()
+        token = links.invitation_token(people.invitation_of(self._alice()))
+        never = Unanswered()
+        failures.record(token, "unexpected", via="form", unanswered=never, now=self.now)
+        mending.mend(Choice(self.now - HOUR), actor="test", reason="", now=self.now)
+        yield from self._arriving()
 
     def _left_and_back(self) -> Iterator[Received]:
         place = links.entry_token(Purpose.PLACE, self._alice())
