@@ -87,6 +87,7 @@ def _letter(message: Row[Any], lease: int, *, now: datetime) -> Letter:
     entry, invitation = message.entry, message.invitation
     closed = invitation.id is not None and invitation.state != "open"
     outdated = entry.state not in TRUE_OF.get(message.kind, (entry.state,))
+    outdated |= entry.state == "removed"
     lost = message.state != "sending" or message.lease != lease
     unwanted = closed or outdated or lost or entry.suppressed_at is not None
     waits_until = None if unwanted else _waits_until(message, now=now)

@@ -27,7 +27,7 @@ FLOORS: dict[str, int] = {
             ["estimates"],
             ["accepted", "copying", "letters", "remembered", "route"],
             ["writing"],
-            ["lifetimes"],
+            ["erasures", "lifetimes"],
             ["delivery"],
             ["signup", "admission", "onboarding"],
             ["web", "cli"],

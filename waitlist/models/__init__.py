@@ -14,7 +14,7 @@ from waitlist.models.line import (
     PlaceChange,
 )
 from waitlist.models.mail import MailPace, Message
-from waitlist.models.records import Audit, Heartbeat
+from waitlist.models.records import Audit, Erasure, Heartbeat
 
 __all__ = [
     "ArrivalCounter",
@@ -23,6 +23,7 @@ __all__ = [
     "CohortRule",
     "Crowd",
     "Entry",
+    "Erasure",
     "Estimate",
     "Experience",
     "Gate",

@@ -9,6 +9,7 @@ OUTAGE = timedelta(seconds=60)
 UNDO_WITHIN = timedelta(days=7)
 ACT_WITHIN = timedelta(minutes=30)
 RENEWALS = 3
+ERASED_AGAIN = timedelta(days=30)  # between two confirmations to who was erased and joins anew
 
 
 def deadline_passed(expires_at: datetime | None, opened_at: datetime | None, now: datetime) -> bool:
