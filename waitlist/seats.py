@@ -30,6 +30,12 @@ def take(by_cohort: Counter[int]) -> None:
         _add(cohort_id, people)
 
 
+def release(by_cohort: Counter[int]) -> None:
+    """Count seats of registrations that are taken away as free. The caller holds the lock."""
+    for cohort_id, people in sorted(by_cohort.items()):
+        _add(cohort_id, -people)
+
+
 def give_back(
     invitation_ids: Iterable[int], *, as_: str, entries_as: str, now: datetime
 ) -> Sequence[int]:

@@ -47,6 +47,8 @@ BUDGET = "seats.lock"
 TAKE = "admission.taking.take"
 LAPSE = "onboarding.invitations.lapse"
 RENEW = "onboarding.invitations.renew"
+REISSUE = "onboarding.reissue.reissue"
+END = "onboarding.reissue.end_if_late"
 RELEASE = "seats.give_back"
 COMPLETE = "onboarding.completion.complete"
 LOCK = "onboarding.registering.invited"
@@ -57,7 +59,7 @@ SENT = "lifetimes.begin"
 RECLAIM = "outbox.reclaim"
 
 STEPS = (
-    *(DRAW, BUDGET, TAKE, LAPSE, RENEW, RELEASE, COMPLETE),
+    *(DRAW, BUDGET, TAKE, LAPSE, RENEW, END, REISSUE, RELEASE, COMPLETE),
     *(LOCK, REGISTER, LINE, LEASE, SENT, RECLAIM),
 )
 
@@ -158,7 +160,8 @@ class Service:
             row = f"entry {hand.person}"
             if is_free(world, row):
                 locks = tuple(sorted((*hand.locks, row)))
-                yield f"{RENEW}: {anew}", go_on(world, hand, locks=locks, changes=(anew,))
+                done = REISSUE if anew == "again" else f"{RENEW}: back in line"
+                yield done, go_on(world, hand, locks=locks, changes=(anew,))
         else:
             yield f"{RENEW}: refused", end(world, hand)
 
@@ -174,7 +177,7 @@ class Service:
             locks = tuple(sorted((*hand.locks, *rows)))
             is_lapsed = person.state == "invited" or "lapsed" not in self.guards
             changes = ("release", *then) if is_lapsed else ("release",)
-            yield RELEASE, go_on(world, hand, locks=locks, changes=changes)
+            yield END if then else RELEASE, go_on(world, hand, locks=locks, changes=changes)
 
     def _lock(self, world: World, hand: Hand) -> Iterator[Move]:
         """The invitation's lock, and what it is now."""

@@ -9,7 +9,8 @@ import click
 
 from waitlist.cli import terminal, times
 from waitlist.extensions import reading
-from waitlist.signup import erasing, people, removing
+from waitlist.onboarding import by_hand
+from waitlist.signup import erasing, people, removing, resending
 
 
 @click.group("person")
@@ -95,6 +96,28 @@ def _freed(seats: int, cancelled: int) -> str:
 def _tell_under_way(kinds: Sequence[str]) -> None:
     if kinds:
         click.echo(f"Already under way, and can't be called back: {', '.join(kinds)}.")
+
+
+@group.command()
+@click.argument("address")
+@terminal.with_reason
+@terminal.as_json
+@terminal.refusing
+def resend(address: str, reason: str, as_json: bool) -> None:
+    """Mail a person what fits how they stand: to confirm, their place, their invitation, …"""
+    now, actor = datetime.now(UTC), terminal.actor()
+    with reading():
+        entry = people.find(address)
+        entry_id, is_invited = entry.id, entry.state == "invited"
+    if is_invited:
+        by_hand.resend([entry_id], actor=actor, reason=reason, now=now)
+        kind = "renewal"
+    else:
+        kind = resending.resend(entry_id, actor=actor, reason=reason, now=now)
+    if as_json:
+        terminal.show_json({"mail": kind})
+    else:
+        click.echo(f"A mail is on its way: {kind}.")
 
 
 @group.command()

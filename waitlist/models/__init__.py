@@ -2,6 +2,12 @@
 
 from waitlist.models.base import new_nonce
 from waitlist.models.gate import Gate, Invitation, Registration, Wave, WavePerson
+from waitlist.models.handover import (
+    Webhook,
+    WebhookAttempt,
+    WebhookEndpoint,
+    WebhookSubscription,
+)
 from waitlist.models.imports import Import, ImportRow
 from waitlist.models.learned import Estimate, Experience, Health, NoShows
 from waitlist.models.line import (
@@ -14,7 +20,7 @@ from waitlist.models.line import (
     PlaceChange,
 )
 from waitlist.models.mail import MailPace, Message
-from waitlist.models.records import Audit, Erasure, Heartbeat
+from waitlist.models.records import Audit, Erasure, FinishFailure, Heartbeat
 
 __all__ = [
     "ArrivalCounter",
@@ -26,6 +32,7 @@ __all__ = [
     "Erasure",
     "Estimate",
     "Experience",
+    "FinishFailure",
     "Gate",
     "Health",
     "Heartbeat",
@@ -40,5 +47,9 @@ __all__ = [
     "Registration",
     "Wave",
     "WavePerson",
+    "Webhook",
+    "WebhookAttempt",
+    "WebhookEndpoint",
+    "WebhookSubscription",
     "new_nonce",
 ]

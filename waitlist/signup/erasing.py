@@ -12,15 +12,14 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, and_, delete, select
 from sqlalchemy.exc import OperationalError
 
-from waitlist import audit, erasures, projection, seats
+from waitlist import audit, erasures, patience, projection, seats
 from waitlist.errors import PersonUnknown
 from waitlist.extensions import db, forget_for_good, reading
-from waitlist.models import Entry, ImportRow, Invitation, Message, PlaceChange
+from waitlist.models import Entry, ImportRow, Invitation, Message, PlaceChange, Webhook
 from waitlist.policy import identity
 from waitlist.signup import people
 from waitlist.signup.removing import mails
 
-DEADLOCK = "40P01"  # PostgreSQL's code for being the one of two, who wait for each other, to go
 TRIES = 3
 
 
@@ -32,7 +31,7 @@ class Erased(NamedTuple):
     was: str = ""
     seats: int = 0
     cancelled: int = 0
-    under_way: Sequence[str] = ()  # kinds of mail that can't be called back
+    under_way: Sequence[str] = ()  # mails and webhooks that can't be called back
     import_rows: int = 0
     is_gone_for_good: bool = True  # False: SQLite's log holds traces until the next checkpoint
 
@@ -91,7 +90,7 @@ def _erase_patiently(
             return _erase(known, key, actor=actor, reason=reason, now=now)
         except OperationalError as error:
             db.session.rollback()
-            if getattr(error.orig, "sqlstate", None) != DEADLOCK:
+            if not patience.may_go_again(error):
                 raise
     return _erase(known, key, actor=actor, reason=reason, now=now)
 
@@ -133,12 +132,14 @@ def _delete(entry_id: int) -> Erased:
     if found is None:
         return Erased(None)  # by another command, a moment ago
     under_way, queued = mails(entry_id, "sending"), mails(entry_id, "queued")
+    webhooks = select(Webhook.event).where(Webhook.entry_id == entry_id)
+    events = db.session.scalars(webhooks.where(Webhook.state == "sending")).all()
     _drop(Message, Message.entry_id == entry_id)
     freed = seats.forget(entry_id)
     _drop(PlaceChange, PlaceChange.entry_id == entry_id)
     _drop(Entry, Entry.id == entry_id)
     projection.note(found.cohort_id, [entry_id])
-    kinds = [*under_way.values()]
+    kinds = [*under_way.values(), *events]
     return Erased(entry_id, found.cohort_id, found.state, freed, len(queued), kinds)
 
 
