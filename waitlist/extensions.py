@@ -196,6 +196,23 @@ def rows_changed(statement: Executable, given: Mapping[str, Any] | None = None) 
     return result.rowcount if isinstance(result, CursorResult) else 0
 
 
+def forget_for_good() -> bool:
+    """Have SQLite's log hold nothing that was deleted; False while somebody still reads in it.
+
+    Its file holds nothing of it anyway (`secure_delete`). Call it outside of a transaction.
+    PostgreSQL writes over what was deleted by itself (autovacuum).
+    """
+    if db.engine.dialect.name != "sqlite":
+        return True
+    raw: Any = db.engine.raw_connection()
+    try:
+        raw.execute(f"PRAGMA busy_timeout = {LOCK_WAIT * 1000}")
+        is_busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        raw.close()
+    return not is_busy
+
+
 def _init_engine(engine: Engine) -> None:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _open_sqlite)

@@ -28,7 +28,7 @@ FLOORS: dict[str, int] = {
             ["estimates"],
             ["accepted", "aside", "copying", "letters", "remembered", "route"],
             ["mailcheck", "routing", "writing"],
-            ["lifetimes"],
+            ["erasures", "lifetimes"],
             ["settling"],
             ["delivery", "reports", "undelivered"],
             ["signup", "admission", "onboarding"],

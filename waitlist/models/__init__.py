@@ -20,7 +20,7 @@ from waitlist.models.line import (
     PlaceChange,
 )
 from waitlist.models.mail import DeliveryReport, MailPace, Message
-from waitlist.models.records import Audit, FinishFailure, Heartbeat
+from waitlist.models.records import Audit, Erasure, FinishFailure, Heartbeat
 
 __all__ = [
     "ArrivalCounter",
@@ -30,6 +30,7 @@ __all__ = [
     "Crowd",
     "DeliveryReport",
     "Entry",
+    "Erasure",
     "Estimate",
     "Experience",
     "FinishFailure",

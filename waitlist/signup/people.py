@@ -46,6 +46,12 @@ def find(address: str) -> Entry:
     return entry
 
 
+def refuse_address(reason: str, address: str) -> None:
+    """`ValueRefused` for a reason that names the address: the audit keeps reasons for good."""
+    if address.strip().lower() in reason.lower():
+        raise ValueRefused("the reason is kept in the audit, so it must not name the address")
+
+
 def summary(entry: Entry) -> dict[str, Any]:
     """What there is to know of a person now, as JSON."""
     return {
