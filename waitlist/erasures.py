@@ -66,7 +66,7 @@ def let_through(letters: Mapping[Leased, Letter], *, now: datetime) -> dict[Leas
     noted before it goes, so that no two ever do, whichever workers have them.
     """
     confirmations = {
-        one: identity.canonical_address(letter.to).key
+        one: identity.canonical_address(letter.to.to).key
         for one, letter in letters.items()
         if letter.kind == "confirm" and letter.mail is not None
     }
