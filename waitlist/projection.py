@@ -162,6 +162,7 @@ def rebuild(cohort_id: int) -> int:
     but only `catch_up` on the line itself deletes them: another rebuild may need them.
     """
     line = _begun_anew(cohort_id)
+    failpoint("rebuild.begun")
     filling = line.fresh()
     for page in standing.in_sql(_stands_in(cohort_id)):
         filling.fill(page)

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from waitlist import create_app, estimates, leasing
 from waitlist.errors import SettingInvalid
 from waitlist.extensions import db, reading
+from waitlist.failpoints import failpoint
 from waitlist.onboarding import invitations
 from waitlist.wake import wake
 from workers import probe
@@ -50,6 +51,7 @@ def tick(*, now: datetime) -> None:
         gap = invitations.beat(now=now)
         if gap:
             log.warning("the clock was away; deadlines shifted", seconds=gap.total_seconds())
+        failpoint("clock.before-wake")
         wake("admission")
         with reading():
             mail_is_due = leasing.is_due(now=now)

@@ -8,6 +8,7 @@ from sqlalchemy import select, update
 
 from waitlist import links, projection, seats
 from waitlist.extensions import db, insert_unless_known, reading, rows_changed
+from waitlist.failpoints import failpoint
 from waitlist.models import Entry, Heartbeat, Invitation, PlaceChange
 from waitlist.onboarding.registering import Invited
 from waitlist.policy import deadlines
@@ -43,7 +44,9 @@ def _lapse_some(*, now: datetime) -> int:
     seats.lock()
     found = db.session.scalars(over).all()  # again: a deadline may have been shifted meanwhile
     lapsed = seats.give_back(found, as_="expired", entries_as="lapsed", now=now)
+    failpoint("lapse.before-commit")
     db.session.commit()
+    failpoint("lapse.committed")
     return len(lapsed)
 
 

@@ -1,0 +1,309 @@
+"""The ways to break a stand. Each begins, can tell whether it fired, and ends.
+
+`end` only takes away what breaks, and starts again what is gone, as a supervisor would; all else
+the service must do by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import sys
+from dataclasses import dataclass
+from typing import Protocol
+
+from tests.faults.parts import GO_ON, STOP, wait_until
+from tests.faults.proxy import Trouble
+from tests.faults.stand import COMMANDS, Stand, lose_everything_of_redis
+
+GONE_WITHIN = 20.0  # seconds
+
+
+class Break(Protocol):
+    """One way to break a stand."""
+
+    @property
+    def place(self) -> str | None:
+        """The failpoint, if there is one."""
+        ...
+
+    def begin(self, stand: Stand) -> None:
+        """Break it, or see that it will be broken."""
+        ...
+
+    def fired(self, stand: Stand) -> bool:
+        """Whether it is broken, or was."""
+        ...
+
+    def end(self, stand: Stand) -> None:
+        """Take away what breaks it."""
+        ...
+
+
+@dataclass(frozen=True)
+class At:
+    """A part of the service acts at a failpoint: kill, stop, sleep or raise."""
+
+    place: str
+    part: str
+    action: str = "kill"
+    nth: int = 1
+
+    def begin(self, stand: Stand) -> None:
+        stand.part(self.part).fired.clear()
+        stand.arm(self.part, f"{self.place}:{self.action}@{self.nth}")
+
+    def fired(self, stand: Stand) -> bool:
+        return f"failpoint {self.place}: {self.action}" in stand.part(self.part).fired
+
+    def end(self, stand: Stand) -> None:
+        stand.disarm(self.part)
+        if self.action == "stop":
+            stand.part(self.part).tell_all(GO_ON)
+        stand.mend()
+
+
+@dataclass(frozen=True)
+class Killed:
+    """`kill -9` of a part, all of it at once; with `data=False` what Redis kept is lost too."""
+
+    part: str
+    data: bool = True
+    place: str | None = None
+
+    def begin(self, stand: Stand) -> None:
+        stand.part(self.part).kill()
+        if not self.data:
+            lose_everything_of_redis(stand)
+
+    def fired(self, stand: Stand) -> bool:
+        return not stand.part(self.part).is_alive()
+
+    def end(self, stand: Stand) -> None:
+        stand.mend()
+
+
+@dataclass(frozen=True)
+class ParentKilled:
+    """`kill -9` of a worker's parent, while its job goes on."""
+
+    part: str
+    place: str | None = None
+
+    def begin(self, stand: Stand) -> None:
+        stand.part(self.part).kill_parent()
+
+    def fired(self, stand: Stand) -> bool:
+        return not stand.part(self.part).is_alive()
+
+    def end(self, stand: Stand) -> None:
+        stand.mend()
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """SIGSTOP of a part, all of it, and SIGCONT in the end."""
+
+    part: str
+    place: str | None = None
+
+    def begin(self, stand: Stand) -> None:
+        stand.part(self.part).tell_all(STOP)
+
+    def fired(self, stand: Stand) -> bool:
+        return stand.part(self.part).is_alive()
+
+    def end(self, stand: Stand) -> None:
+        stand.part(self.part).tell_all(GO_ON)
+
+
+@dataclass(frozen=True)
+class While:
+    """A part waits at a failpoint while something else breaks, and goes on before that is mended.
+
+    `stays`: it stays where it is until that is mended.
+    """
+
+    at: At
+    breaks: Break
+    stays: bool = False
+
+    @property
+    def place(self) -> str:
+        """Where the part waits."""
+        return self.at.place
+
+    def begin(self, stand: Stand) -> None:
+        self.at.begin(stand)
+
+    def fired(self, stand: Stand) -> bool:
+        return self.at.fired(stand)
+
+    def end(self, stand: Stand) -> None:
+        self.breaks.begin(stand)
+        if not self.breaks.fired(stand):
+            raise RuntimeError(f"{self.breaks} did nothing")
+        if not self.stays and stand.part(self.at.part).is_alive():
+            stand.part(self.at.part).tell_all(GO_ON)
+        self.breaks.end(stand)
+        if stand.part(self.at.part).is_alive():
+            stand.part(self.at.part).tell_all(GO_ON)
+
+
+@dataclass(frozen=True)
+class Passing:
+    """What passes between a part and a server (redis, sql, mail) is spoiled by the proxy."""
+
+    part: str
+    to: str
+    trouble: Trouble
+    place: str | None = None
+
+    def begin(self, stand: Stand) -> None:
+        proxy = stand.proxy(self.part, self.to)
+        stand.around.spoil(proxy, self.trouble)
+        wait_until(lambda: proxy.trouble is self.trouble, within=GONE_WITHIN, pace=0.005)
+
+    def fired(self, stand: Stand) -> bool:
+        return stand.proxy(self.part, self.to).hits > 0
+
+    def end(self, stand: Stand) -> None:
+        stand.around.spoil(stand.proxy(self.part, self.to), None)
+
+
+@dataclass(frozen=True)
+class MailServer:
+    """The mail server answers so: to so many mails, or to every recipient while it lasts."""
+
+    answer: str
+    mails: int = 0  # 0: to every recipient
+    place: str | None = None
+
+    def begin(self, stand: Stand) -> None:
+        if self.mails:
+            stand.sink.answers.extend([self.answer] * self.mails)
+        else:
+            stand.sink.rcpt_answer = self.answer
+            stand.sink.refused = 0
+
+    def fired(self, stand: Stand) -> bool:
+        return not stand.sink.answers if self.mails else stand.sink.refused > 0
+
+    def end(self, stand: Stand) -> None:
+        stand.sink.answers.clear()
+        stand.sink.rcpt_answer = None
+
+
+@dataclass(frozen=True)
+class RedisTold:
+    """Redis itself is told something that breaks it, and in the end what mends it."""
+
+    how: tuple[str, ...]
+    undo: tuple[str, ...] = ()
+    place: str | None = None
+
+    def begin(self, stand: Stand) -> None:
+        stand.redis.execute_command(*self.how)
+
+    def fired(self, stand: Stand) -> bool:
+        return bool(stand.redis.ping())
+
+    def end(self, stand: Stand) -> None:
+        if self.undo:
+            stand.redis.execute_command(*self.undo)
+
+
+FULL_MEMORY = RedisTold(("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0"))
+FLUSHED = RedisTold(("FLUSHALL",))
+
+
+@dataclass(frozen=True)
+class DiskFull:
+    """No file that these parts write may grow: each write fails, as on a full disk.
+
+    A limit on the size of files (setrlimit(2)), which needs no root and no disk of its own.
+    """
+
+    parts: tuple[str, ...]
+    place: str | None = None
+
+    def begin(self, stand: Stand) -> None:
+        self._limit(stand, 0)
+
+    def fired(self, stand: Stand) -> bool:
+        return any(self._limit_of(pid) == 0 for pid in self._pids(stand))
+
+    def end(self, stand: Stand) -> None:
+        self._limit(stand, resource.RLIM_INFINITY)
+        stand.mend()
+
+    def _limit(self, stand: Stand, most: int) -> None:
+        for pid in self._pids(stand):
+            with contextlib.suppress(ProcessLookupError):
+                hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)[1]
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, hard))
+
+    @staticmethod
+    def _limit_of(pid: int) -> int | None:
+        with contextlib.suppress(ProcessLookupError):
+            return resource.prlimit(pid, resource.RLIMIT_FSIZE)[0]
+        return None
+
+    def _pids(self, stand: Stand) -> list[int]:
+        found = []
+        for part in map(stand.part, self.parts):
+            if part.is_alive():
+                assert part.process is not None
+                found += [part.process.pid, *part.children()]
+        return found
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """Each part is asked to end (SIGTERM) and started again, one after the other."""
+
+    parts: tuple[str, ...] = ("web", "admission", "mail", "clock")
+    place: str | None = None
+
+    def begin(self, stand: Stand) -> None:
+        for name in self.parts:
+            stand.part(name).end()
+            stand.part(name).start()
+
+    def fired(self, stand: Stand) -> bool:
+        return all(stand.part(name).is_alive() for name in self.parts)
+
+    def end(self, stand: Stand) -> None:
+        stand.mend()
+
+
+@dataclass(frozen=True)
+class ClockSteps:
+    """The clock of these parts' machine steps by so many hours, and back again in the end."""
+
+    hours: float
+    parts: tuple[str, ...] = ("admission", "clock")
+    place: str | None = None
+
+    def begin(self, stand: Stand) -> None:
+        for name in self.parts:
+            part = stand.part(name)
+            part.kill()
+            part.command = shifted(name, self.hours)
+            part.start()
+
+    def fired(self, stand: Stand) -> bool:
+        return all(stand.part(name).is_alive() for name in self.parts)
+
+    def end(self, stand: Stand) -> None:
+        for name in self.parts:
+            part = stand.part(name)
+            part.kill()
+            part.command = COMMANDS[name]
+            part.start()
+
+
+def shifted(name: str, hours: float) -> list[str]:
+    """The command of a part whose clock is so many hours off."""
+    module, *words = COMMANDS[name][-1].removeprefix("exec python -m ").split()
+    return [sys.executable, "-m", "tests.faults.shifted", str(hours), module, *words]
