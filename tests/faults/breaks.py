@@ -12,7 +12,8 @@ import sys
 from dataclasses import dataclass
 from typing import Protocol
 
-from tests.faults.parts import GO_ON, STOP, wait_until
+from tests import servers
+from tests.faults.parts import GO_ON, STOP, Part, environment, wait_until
 from tests.faults.proxy import Trouble
 from tests.faults.stand import COMMANDS, Stand, lose_everything_of_redis
 
@@ -78,6 +79,23 @@ class Killed:
 
     def fired(self, stand: Stand) -> bool:
         return not stand.part(self.part).is_alive()
+
+    def end(self, stand: Stand) -> None:
+        stand.mend()
+
+
+@dataclass(frozen=True)
+class AllKilled:
+    """`kill -9` of every process, servers too, as when the machine's power fails."""
+
+    place: str | None = None
+
+    def begin(self, stand: Stand) -> None:
+        for part in reversed(list(stand.parts.values())):
+            part.kill()
+
+    def fired(self, stand: Stand) -> bool:
+        return not any(part.is_alive() for part in stand.parts.values())
 
     def end(self, stand: Stand) -> None:
         stand.mend()
@@ -195,6 +213,25 @@ class MailServer:
 
 
 @dataclass(frozen=True)
+class Locked:
+    """Somebody else holds the locks that every join needs."""
+
+    place: str | None = None
+
+    def begin(self, stand: Stand) -> None:
+        holding = servers.locked(stand.database_url)
+        holding.__enter__()
+        stand.held.append(holding)
+
+    def fired(self, stand: Stand) -> bool:
+        return bool(stand.held)
+
+    def end(self, stand: Stand) -> None:
+        while stand.held:
+            stand.held.pop().__exit__(None, None, None)
+
+
+@dataclass(frozen=True)
 class RedisTold:
     """Redis itself is told something that breaks it, and in the end what mends it."""
 
@@ -275,6 +312,26 @@ class Deployed:
 
     def end(self, stand: Stand) -> None:
         stand.mend()
+
+
+@dataclass(frozen=True)
+class Flooded:
+    """Joins come from so many connections at once, each as fast as it is answered."""
+
+    connections: int
+    place: str | None = None
+
+    def begin(self, stand: Stand) -> None:
+        command = [sys.executable, "-m", "tests.faults.flood", str(stand.port)]
+        part = Part("flood", [*command, str(self.connections)], environment({}))
+        stand.parts["flood"] = part
+        part.start()
+
+    def fired(self, stand: Stand) -> bool:
+        return any("answered" in line for line in stand.part("flood").said)
+
+    def end(self, stand: Stand) -> None:
+        stand.remove("flood")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -56,6 +57,7 @@ class Stand:
         self.proxies: dict[tuple[str, str], Proxy] = {}
         self.serial = count(1)
         self.home = folder  # of PostgreSQL's cluster
+        self.held: list[AbstractContextManager[None]] = []  # locks of others
         self._closing = threading.Event()
         self._keeper = threading.Thread(target=self._keep, daemon=True)
         self.commands = Part("command", (), {})  # what operators run, one after the other
