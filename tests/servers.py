@@ -102,7 +102,7 @@ def locked(url: str) -> Iterator[None]:
             yield
         return
     with contextlib.closing(
-        sqlite3.connect(make_url(url).database or "", isolation_level=None)
+        sqlite3.connect(make_url(url).database or "", isolation_level=None, check_same_thread=False)
     ) as other:
         other.execute("BEGIN IMMEDIATE")
         yield

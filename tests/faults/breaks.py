@@ -6,11 +6,13 @@ the service must do by itself.
 
 from __future__ import annotations
 
-import contextlib
-import resource
+import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
+
+from redis.exceptions import OutOfMemoryError
 
 from tests import servers
 from tests.faults.parts import GO_ON, STOP, Part, environment, wait_until
@@ -129,7 +131,7 @@ class Stopped:
         stand.part(self.part).tell_all(STOP)
 
     def fired(self, stand: Stand) -> bool:
-        return stand.part(self.part).is_alive()
+        return all(map(is_stopped, stand.part(self.part).pids()))
 
     def end(self, stand: Stand) -> None:
         stand.part(self.part).tell_all(GO_ON)
@@ -232,67 +234,74 @@ class Locked:
 
 
 @dataclass(frozen=True)
-class RedisTold:
-    """Redis itself is told something that breaks it, and in the end what mends it."""
+class Flushed:
+    """Redis forgets everything (FLUSHALL)."""
 
-    how: tuple[str, ...]
-    undo: tuple[str, ...] = ()
     place: str | None = None
 
     def begin(self, stand: Stand) -> None:
-        stand.redis.execute_command(*self.how)
+        stand.redis.flushall()
 
     def fired(self, stand: Stand) -> bool:
-        return bool(stand.redis.ping())
+        return "cmdstat_flushall" in stand.redis.info("commandstats")
 
     def end(self, stand: Stand) -> None:
-        if self.undo:
-            stand.redis.execute_command(*self.undo)
+        pass
 
 
-FULL_MEMORY = RedisTold(("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0"))
-FLUSHED = RedisTold(("FLUSHALL",))
+@dataclass(frozen=True)
+class MemoryFull:
+    """Redis has no memory left, and evicts nothing: it refuses every write."""
+
+    place: str | None = None
+
+    def begin(self, stand: Stand) -> None:
+        stand.redis.config_set("maxmemory-policy", "noeviction")
+        stand.redis.config_set("maxmemory", 1)
+
+    def fired(self, stand: Stand) -> bool:
+        try:
+            stand.redis.set("waitlist:harness", "1")
+        except OutOfMemoryError:
+            return True
+        return False
+
+    def end(self, stand: Stand) -> None:
+        stand.redis.config_set("maxmemory", 0)
 
 
 @dataclass(frozen=True)
 class DiskFull:
     """No file that these parts write may grow: each write fails, as on a full disk.
 
-    A limit on the size of files (setrlimit(2)), which needs no root and no disk of its own.
+    A limit on the size of files (setrlimit(2)), which needs neither root nor a disk of its own.
+    One of them `says` so.
     """
 
     parts: tuple[str, ...]
+    says: str
     place: str | None = None
 
     def begin(self, stand: Stand) -> None:
-        self._limit(stand, 0)
+        for part in map(stand.part, self.parts):
+            part.said.clear()
+            part.wanted = False  # what dies of it can't start before there is room again
+        self._limit(stand, "0")
 
     def fired(self, stand: Stand) -> bool:
-        return any(self._limit_of(pid) == 0 for pid in self._pids(stand))
+        parts = map(stand.part, self.parts)
+        return any(self.says in line for part in parts for line in list(part.said))
 
     def end(self, stand: Stand) -> None:
-        self._limit(stand, resource.RLIM_INFINITY)
+        self._limit(stand, "unlimited")
         stand.mend()
 
-    def _limit(self, stand: Stand, most: int) -> None:
-        for pid in self._pids(stand):
-            with contextlib.suppress(ProcessLookupError):
-                hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)[1]
-                resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, hard))
-
-    @staticmethod
-    def _limit_of(pid: int) -> int | None:
-        with contextlib.suppress(ProcessLookupError):
-            return resource.prlimit(pid, resource.RLIMIT_FSIZE)[0]
-        return None
-
-    def _pids(self, stand: Stand) -> list[int]:
-        found = []
+    def _limit(self, stand: Stand, most: str) -> None:
+        """Of each process, as whoever it belongs to."""
         for part in map(stand.part, self.parts):
-            if part.is_alive():
-                assert part.process is not None
-                found += [part.process.pid, *part.children()]
-        return found
+            for pid in part.pids():
+                limit = ["prlimit", f"--pid={pid}", f"--fsize={most}:"]
+                subprocess.run(limit, user=part.user, stderr=subprocess.DEVNULL, check=False)
 
 
 @dataclass(frozen=True)
@@ -364,3 +373,11 @@ def shifted(name: str, hours: float) -> list[str]:
     """The command of a part whose clock is so many hours off."""
     module, *words = COMMANDS[name][-1].removeprefix("exec python -m ").split()
     return [sys.executable, "-m", "tests.faults.shifted", str(hours), module, *words]
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether this process stands still (proc_pid_stat(5))."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "Tt"
+    except FileNotFoundError:
+        return True  # it ended

@@ -92,10 +92,13 @@ class Part:
         born = map(int, own.read_text().split()) if own.exists() else ()
         return sorted({*born, *members(pid)} - {pid})
 
+    def pids(self) -> list[int]:
+        """All of its processes, the program first; none if it is gone."""
+        return [self.process.pid, *self.children()] if self.process and self.is_alive() else []
+
     def tell_all(self, signum: int) -> None:
         """Send a signal to all of it."""
-        assert self.process is not None
-        for pid in [self.process.pid, *self.children()]:
+        for pid in self.pids():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signum)
 
@@ -127,6 +130,7 @@ class Part:
             text=True,
             errors="replace",
             start_new_session=True,
+            restore_signals=False,  # a write to a full disk is to fail, not to kill
         )
         threading.Thread(target=self._listen, args=(self.process,), daemon=True).start()
 
