@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 
-from waitlist import links, projection, seats
+from waitlist import links, outbox, projection, seats
 from waitlist.extensions import db, insert_unless_known, reading, rows_changed
 from waitlist.failpoints import failpoint
 from waitlist.models import Entry, Heartbeat, Invitation, PlaceChange
@@ -101,7 +101,8 @@ def renew(token: str, *, now: datetime) -> bool:
 def beat(*, now: datetime) -> timedelta:
     """Note that the clock is alive; after an outage, or a step of it, shift what fell due in it.
 
-    Gives the gap that was made up for (zero: none), so that downtime never expires anybody.
+    Gives the gap that was made up for (zero: none), so that downtime never expires anybody. What
+    a clock that was ahead put off is owed now that it went back.
     """
     first = insert_unless_known(Heartbeat, Heartbeat.name).values(name="clock", at=now)
     db.session.execute(first)
@@ -112,6 +113,8 @@ def beat(*, now: datetime) -> timedelta:
         return timedelta()
     if gap > deadlines.OUTAGE:
         _shift_deadlines(pulse.at, now)
+    if gap < -deadlines.OUTAGE:
+        outbox.set_back(gap, now=now)
     pulse.at = now
     db.session.commit()
     return gap if gap > deadlines.OUTAGE else timedelta()
