@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +17,7 @@ from tests.faults.stand import Stand
 from waitlist.extensions import db, reading
 from waitlist.models import LineChange, Message
 
+LOOK_WITHIN = 3.0  # seconds
 LOOK = 0.1  # seconds between two looks
 
 
@@ -26,9 +28,15 @@ class Duties:
         self._stand, self._people = stand, people
         self._mails: set[tuple[int, int]] = set()
         self._notes: set[int] = set()
-        with suppress(SQLAlchemyError):  # SQL away: nothing of it was seen, all is looked at later
-            self._mails, self._notes = self._read()
         self._calls = set(people.log.asking)
+        looking = threading.Thread(target=self._look, daemon=True)
+        looking.start()
+        looking.join(LOOK_WITHIN)
+
+    def _look(self) -> None:
+        """Note what is owed; of SQL that is away or stopped nothing is seen."""
+        with suppress(SQLAlchemyError):
+            self._mails, self._notes = self._read()
 
     def are_under_way(self) -> bool:
         """Whether each was taken up again, and no seat is free while people wait in a line."""

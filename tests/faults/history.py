@@ -256,23 +256,31 @@ def differences() -> Iterator[tuple[str, int, int]]:
 
 
 def unsettled(stand: Stand) -> list[str]:
-    """What is still to be done by the service, whoever it is for; empty when all is done."""
+    """What is still to be done by the service, whoever it is for; empty when all is done.
+
+    Looked for in the order in which one thing leads to the next, as the truth moves on meanwhile.
+    """
     with stand.app.app_context(), reading():
+        waves = _count(Wave, Wave.state.in_(("planned", "running")))
+        seats = _seats_for_who_waits()
         mails = _count(Message, Message.state.in_(("queued", "sending")))
         notes = _count(LineChange) + _count(Crowd)
-        gate = db.session.scalars(select(Gate)).one()
-        free = gate.capacity - gate.seats_used if gate.rate and not gate.paused else 0
-        waiting = _count(Entry, projection.in_line()) if free > 0 else 0
-        found = {
-            "mails": mails,
-            "notes for the line": notes,
-            "waves": _count(Wave, Wave.state.in_(("planned", "running"))),
-            "seats free while people wait": min(free, waiting),
-            "people whom the line misses": sum(
-                missing + extra for _, missing, extra in differences()
-            ),
-        }
+        astray = sum(missing + extra for _, missing, extra in differences())
+    found = {
+        "waves": waves,
+        "seats free while people wait": seats,
+        "mails": mails,
+        "notes for the line": notes,
+        "people astray in the line": astray,
+    }
     return [f"{how_many} {what}" for what, how_many in found.items() if how_many]
+
+
+def _seats_for_who_waits() -> int:
+    waiting = _count(Entry, projection.in_line())
+    gate = db.session.scalars(select(Gate)).one()
+    free = gate.capacity - gate.seats_used if gate.rate and not gate.paused else 0
+    return max(0, min(free, waiting))
 
 
 def _count(model: type[db.Model], *which: object) -> int:  # type: ignore[name-defined]

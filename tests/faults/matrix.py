@@ -410,10 +410,11 @@ SQL = (
 CLOCK_AND_ALL = (
     Fault("clock killed before it wakes", At("clock.before-wake", "clock"), during="admit"),
     Fault("clock stopped", Stopped("clock"), during="admit", lasts=5),
-    Fault("clock steps two hours ahead", ClockSteps(2), during="admit", lasts=6),
-    Fault("clock steps two hours back", ClockSteps(-2), during="admit", lasts=6),
+    Fault("clock steps two hours ahead", ClockSteps(2), "way and on", during="admit", lasts=6),
+    Fault("clock steps two hours back", ClockSteps(-2), "way and on", during="admit", lasts=6),
     Fault("a deploy under load", Deployed(), "stream", "stream", people=40, alongside=True),
     Fault("power fails under load", AllKilled(), "stream", "stream", people=40, lasts=1, repeats=1),
+    Fault("power fails at an admission", AllKilled(), "way and on", "admit", lasts=1, repeats=1),
     Fault("a flood of joins at the last step", Flooded(512), during="complete", lasts=UNTIL_DONE),
 )
 

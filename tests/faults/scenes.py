@@ -118,8 +118,12 @@ def bring_in(stage: Stage) -> None:
 
 def stream(stage: Stage) -> None:
     """People come all the while, each on their whole way, while others are on theirs."""
+    _stream(stage, stage.people.addresses)
+
+
+def _stream(stage: Stage, whom: Sequence[str]) -> None:
     people = stage.people
-    stage.stand.set_gate(capacity=_seats_used(stage.stand) + len(people.addresses) + 1)
+    stage.stand.set_gate(capacity=_seats_used(stage.stand) + len(whom) + 1)
 
     def go(who: str) -> None:
         people.join([who])
@@ -127,7 +131,14 @@ def stream(stage: Stage) -> None:
         people.complete([who])
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(go, people.addresses))
+        list(pool.map(go, whom))
+
+
+def afterwards(stage: Stage) -> None:
+    """Others come when it is over, and go the whole way too."""
+    newcomers = [f"{stage.people.name}-n{number}@example.com" for number in range(AT_ONCE)]
+    stage.people.addresses += newcomers
+    _stream(stage, newcomers)
 
 
 WAY: Sequence[Step] = (join, confirm, quiet, admit, complete)
@@ -138,13 +149,14 @@ SCENES: Mapping[str, Sequence[Step]] = {
     "wave": (join, confirm, quiet, wave, complete),
     "import": (bring_in, join, confirm),
     "stream": (stream,),
+    "way and on": (*WAY, afterwards),
 }
 
 
 def still_owed(stand: Stand) -> list[str]:
-    """What is to be done yet, or that it can't be told."""
+    """What is to be done yet, or that it can't be told; looked at twice before it is nothing."""
     try:
-        return history.unsettled(stand)
+        return history.unsettled(stand) or history.unsettled(stand)
     except (SQLAlchemyError, RedisError) as error:
         return [type(error).__name__]
 
