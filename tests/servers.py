@@ -131,7 +131,8 @@ class SmtpSink:
 
     `answers` go to the next messages, one each: a mail is kept if its answer starts with
     2; "drop" keeps it and hangs up without an answer, as a server that dies after DATA.
-    `rcpt_answer` goes to every recipient instead of 250, and `refused` counts them; `delay` (seconds) to every DATA.
+    `rcpt_answer` goes to every recipient instead of 250, and `refused` counts them; `delay`
+    (seconds) to every DATA.
     `pipelines`: it says that it takes several commands at once (it always does).
     """
 

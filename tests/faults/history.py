@@ -246,13 +246,14 @@ def differences() -> Iterator[tuple[str, int, int]]:
             and_(Entry.cohort_id == cohort.id, projection.in_line())
         )
         wanted = {(rank, id_) for rank, id_ in db.session.execute(waiting)}
+        found = set[tuple[int, int]]()
         try:
             line = projection.of(cohort.name, cohort.line_epoch)
-            found = {one for page in line.pages() for one in page} if line.is_valid() else set()
+            is_valid = line.is_valid()
+            found = {one for page in line.pages() for one in page} if is_valid else found
         except LineUnavailable:
-            found = set()
-        is_there = cohort.line_epoch is not None and (found or not wanted)
-        yield cohort.name, len(wanted - found) + (not is_there), len(found - wanted)
+            is_valid = False
+        yield cohort.name, len(wanted - found) + (not is_valid), len(found - wanted)
 
 
 def unsettled(stand: Stand) -> list[str]:

@@ -28,9 +28,9 @@ class Trouble:
 
     `refuse`: connections are reset, and new ones too. `hold`: nothing passes, nobody is told.
     `cut_after` so many bytes of answers a connection is reset. `swallow`: the server does what it
-    is told, but its next answer is lost with the connection. `unheard`: so is what the client says
-    there, and the server never hears it. `piece` bytes of an answer at a time, each after `delay` seconds.
-    `once`: for one connection only.
+    is told, but its next answer is lost with the connection. `unheard`: it never hears what the
+    client says there, and the connection is lost. `piece` bytes of an answer at a time, each
+    after `delay` seconds. `once`: for one connection only.
     """
 
     after: bytes = b""

@@ -197,7 +197,7 @@ class Stand:
         return False
 
     def _environ(self, part: str, more: dict[str, str]) -> dict[str, str]:
-        """What a part is told: each reaches Redis, SQL and the mail server by proxies of its own."""
+        """What a part is told. Each reaches all servers by proxies of its own."""
         return environment(
             {
                 "ENVIRONMENT": "production",
