@@ -166,7 +166,6 @@ REBUILD = (
         At("rebuild.before-swap", "admission"),
         scene="rebuild",
         during="rebuild",
-        short=True,
     ),
     Fault(
         "one of two rebuilds stopped after the temporary key",
@@ -239,7 +238,6 @@ MAIL_SERVER = (
         MailServer("drop", 1),
         during="admit",
         repeats=1,
-        short=True,
     ),
     Fault(
         "the answer to a mail is lost",
@@ -339,7 +337,6 @@ SQL = (
         "the answer to a join's COMMIT is lost",
         Passing("web", "sql", REPLY_TO_COMMIT_LOST),
         databases=POSTGRES,
-        short=True,
     ),
     Fault(
         "the answer to a confirmation's COMMIT is lost",

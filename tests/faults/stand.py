@@ -21,7 +21,7 @@ from redis import Redis
 
 from tests import servers
 from tests.faults.parts import FIRED, Part, environment, in_procfile, wait_until
-from tests.faults.proxy import Proxies, Proxy, proxies
+from tests.faults.proxy import Proxies, Proxy, Server, proxies
 from tests.servers import SmtpSink
 from waitlist import create_app
 from waitlist.admission import gate
@@ -43,7 +43,6 @@ COMMANDS = {
     "mail": in_procfile("worker_mail"),
     "clock": in_procfile("clock"),
 }
-TO = ("redis", "sql", "mail")  # servers that parts reach by a proxy of their own
 
 
 class Stand:
@@ -228,12 +227,12 @@ class Stand:
     def proxy(self, part: str, to: str) -> Proxy:
         """The proxy by which a part reaches a server."""
         if (part, to) not in self.proxies:
-            server = {
+            servers_by_name: dict[str, Server] = {
                 "redis": self.socket,
                 "sql": self.home / ".s.PGSQL.5432",
                 "mail": self.sink.port,
-            }[to]
-            self.proxies[part, to] = self.around.before(server)
+            }
+            self.proxies[part, to] = self.around.before(servers_by_name[to])
         return self.proxies[part, to]
 
     def _note(self, part: str) -> Path:
