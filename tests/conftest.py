@@ -206,6 +206,9 @@ def _settings(instance: Path, database_url: str, redis_url: str, *, port: int) -
         health_stale=timedelta(seconds=60),
         health_load=0.8,
         health_p95_ms=None,
+        webhook_allow=(),
+        last_step_alarm=5.0,
+        release="test",
     )
 
 

@@ -65,6 +65,9 @@ class Settings:
     health_load: float
     health_p95_ms: float | None
     wave_undo: timedelta
+    webhook_allow: tuple[str, ...]
+    last_step_alarm: float
+    release: str
 
     @property
     def host(self) -> str:
@@ -161,6 +164,11 @@ def _read(values: Mapping[str, str], instance: Path) -> Settings:
         wave_undo=timedelta(
             seconds=env.int("WAVE_UNDO", 60, validate=validate.Range(0, 24 * 3_600))
         ),
+        webhook_allow=settable.webhook_allow(
+            env.list("WEBHOOK_ALLOW", []), development=development
+        ),
+        last_step_alarm=env.float("LAST_STEP_ALARM", 5.0, validate=percent),
+        release=settable.release(env.str("RELEASE", None), ROOT),
     )
 
 

@@ -21,7 +21,7 @@ from waitlist import mailer
 from waitlist.mailer import stable_message_id
 
 MOST_KEPT = 500
-LINKS = ("place_link", "link", "invite_link")  # each longer than a line of text
+LINKS = ("place_link", "link", "invite_link", "dispute_link")  # each longer than a line of text
 LINE = 72  # signs, after which text wraps
 STAND_IN_LINKS = {name: f"https://stand.in/{name}/{'x' * LINE}" for name in LINKS}
 EASY_NAME = re.compile(r"[^\W\d_]([\w.'’ -]{0,38}[\w.])?")

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import NamedTuple
 
 import structlog
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from waitlist import (
     accepted,
@@ -25,7 +25,7 @@ from waitlist import (
 from waitlist.accepted import Notes
 from waitlist.extensions import db, reading
 from waitlist.failpoints import failpoint
-from waitlist.models import Entry, Message
+from waitlist.models import Entry, Invitation, Message
 from waitlist.outbox import Leased
 from waitlist.postage import Told
 from waitlist.route import LONGEST, Answer, Outcome, Route, post_office
@@ -241,13 +241,20 @@ def _settle(leased: Leased, letter: Letter, answer: Answer, *, now: datetime) ->
 
 
 def _bounce(leased: Leased, letter: Letter, answer: Answer, *, now: datetime) -> None:
-    """The address can't be mailed: suppress it, and give an invitation's seat back."""
+    """The address can't be mailed: suppress it, and give an invitation's seat back.
+
+    But not where an earlier mail brought its link: they may be typing.
+    """
     if letter.invitation_id is not None:
         seats.lock()
     if not outbox.mark(leased, state="bounced", now=now, reason=answer.words):
         return
     if letter.invitation_id is not None:
-        seats.give_back([letter.invitation_id], as_="revoked", entries_as="waiting", now=now)
+        unseen = select(Invitation.id).where(
+            Invitation.id == letter.invitation_id, Invitation.mailed_at.is_(None)
+        )
+        never_came = db.session.scalars(unseen).all()
+        seats.give_back(never_came, as_="revoked", entries_as="waiting", now=now)
     db.session.execute(update(Entry).where(Entry.id == letter.entry_id).values(suppressed_at=now))
     outbox.cancel(Message.entry_id == letter.entry_id, reason="address suppressed")
     projection.note_people([letter.entry_id])

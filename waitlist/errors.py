@@ -29,6 +29,27 @@ class TooMany(WaitlistError):
     """So many came from one network that they look like a machine: wait and try again."""
 
 
+class ProofNeeded(WaitlistError):
+    """Machines may be joining: send the same again with the sum of `challenge`, or wait and send.
+
+    `waiting` is the note of when waiting began, which is sent too; `seconds` are left of it.
+    """
+
+    def __init__(self, challenge: str, waiting: str, seconds: int) -> None:
+        super().__init__("a proof of work is needed")
+        self.challenge = challenge
+        self.waiting = waiting
+        self.seconds = seconds
+
+
+class TooManyTries(WaitlistError):
+    """An invitation was tried too often in this minute: try again in `retry_after` seconds."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(f"tried too often: wait {retry_after} seconds")
+        self.retry_after = retry_after
+
+
 class JoiningClosed(WaitlistError):
     """Nobody may join for now, whoever they are: say so; who has joined isn't concerned."""
 
@@ -47,6 +68,17 @@ class InvitationClosed(WaitlistError):
     def __init__(self, state: str) -> None:
         super().__init__(f"this invitation is {state}")
         self.state = state
+
+
+class NotReissued(WaitlistError):
+    """No fresh invitation now: `why` is what their entry is, or what keeps a seat from them.
+
+    "paused", "capacity" and "quota" pass: the caller may put them back in line.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"no fresh invitation can be made: {why}")
+        self.why = why
 
 
 class AlreadyCompleted(WaitlistError):
@@ -108,3 +140,11 @@ class PersonUnknown(WaitlistError):
 
 class WaveUnknown(WaitlistError):
     """There is no wave of that id: list those there are."""
+
+
+class AddressRefused(WaitlistError):
+    """A webhook isn't sent to such an address: use a public one, or allow it by `WEBHOOK_ALLOW`."""
+
+
+class EndpointUnknown(WaitlistError):
+    """There is no webhook endpoint of that id: list those there are."""

@@ -126,9 +126,11 @@ def _leaving(told: Sequence[ToldOf], *, now: datetime) -> float:
 
 
 def _lately_invited(*, now: datetime) -> Sequence[Row[Any]]:
+    """Who was let in through a line: re-issues took no place of it."""
     latest: Any = (
         select(Invitation.cohort_id, Invitation.created_at, Entry.renewals, Entry.confirmed_at)
         .join(Entry, Entry.id == Invitation.entry_id)
+        .where(Invitation.generation == 1)
         .order_by(Invitation.id.desc())
         .limit(INVITED)
     )

@@ -21,11 +21,13 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import DeclarativeBase, configure_mappers
 
+from waitlist import patience
 from waitlist.config import ROOT, Settings
 
 Result = TypeVar("Result")
 
 LOCK_WAIT = 5  # seconds that a transaction waits for another's lock
+IDLE_WAIT = 30  # seconds that PostgreSQL waits for the next statement of one that may write
 LOOK_AGAIN = 0.0001  # seconds between two looks at SQLite's
 REDIS_WAIT = 1.0  # seconds that anyone waits for Redis before going on without it
 
@@ -158,11 +160,16 @@ def connect_redis(url: str, *, decode_responses: bool) -> redis_py.Redis:
     return client
 
 
-def insert_unless_known(model: Any, key: Any) -> Any:
+def insert_unless_known(model: Any, *key: Any) -> Any:
     """An INSERT into the model's table that passes over rows whose `key` is there already."""
+    return insert_into(model).on_conflict_do_nothing(index_elements=list(key))
+
+
+def insert_into(model: Any) -> Any:
+    """An INSERT into the model's table that can say what is to be done with what is there."""
     dialect = db.engine.dialect.name
     insert = sqlite_insert if dialect == "sqlite" else postgresql_insert
-    return insert(model).on_conflict_do_nothing(index_elements=[key])
+    return insert(model)
 
 
 def seek(connection: Connection) -> None:
@@ -186,6 +193,7 @@ def _init_engine(engine: Engine) -> None:
         event.listen(engine, "connect", _open_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     else:
+        event.listen(engine, "do_connect", patience.connect)
         event.listen(engine, "begin", _begin_postgres)
 
 
@@ -224,7 +232,7 @@ def _took_write_lock(raw: sqlite3.Connection) -> bool:
     takes the lock a hundred times a second, nobody else would get it. So two web processes
     that commit joins in turn would wait for each other most of the time.
     """
-    until = time.monotonic() + LOCK_WAIT
+    until = time.monotonic() + patience.for_lock(LOCK_WAIT)
     while time.monotonic() < until:
         try:
             raw.execute("BEGIN IMMEDIATE")
@@ -237,6 +245,8 @@ def _took_write_lock(raw: sqlite3.Connection) -> bool:
 
 
 def _begin_postgres(connection: Connection) -> None:
-    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_WAIT}s'")
-    if _read_only.get():
-        connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+    """Begin so that nobody waits for ever for a lock, nor for one whose process was stopped."""
+    waits = f"SET LOCAL lock_timeout = {round(1000 * patience.for_lock(LOCK_WAIT))}"
+    idle = f"SET LOCAL idle_in_transaction_session_timeout = {IDLE_WAIT * 1000}"
+    ends = "SET TRANSACTION READ ONLY" if _read_only.get() else idle
+    connection.exec_driver_sql(f"{waits}; {ends}")

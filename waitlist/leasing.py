@@ -22,7 +22,7 @@ from sqlalchemy import (
 from waitlist import postage
 from waitlist.extensions import db
 from waitlist.models import Message
-from waitlist.outbox import LAST_PRIORITY, LEASE, PRIORITIES, Leased
+from waitlist.outbox import LAST_PRIORITY, LEASE, PRIORITIES, Leased, priority
 from waitlist.policy import mailing
 from waitlist.policy.mailing import Grant
 from waitlist.postage import NOTHING_TOLD, Postage, Told
@@ -141,11 +141,12 @@ def _leasing(held: frozenset[str], dialect: Dialect) -> Prepared:
 
 
 def _lanes(held: frozenset[str]) -> list[int]:
-    """The priorities of which some kind isn't held; kinds of the last one share it."""
-    return sorted(set(range(LAST_PRIORITY + 1)) - {PRIORITIES.get(kind) for kind in held})
+    """The priorities of which some kind isn't held; all that have none share the last one."""
+    going = {place for kind, place in PRIORITIES.items() if kind not in held}
+    return sorted({*going, LAST_PRIORITY})
 
 
 def _is_ready(lane: int, held: frozenset[str]) -> ColumnElement[bool]:
     queued = and_(Message.state == "queued", Message.priority == lane)
-    beside = held - PRIORITIES.keys() if lane == LAST_PRIORITY else ()
+    beside = {kind for kind in held if priority(kind) == lane}
     return and_(queued, *(Message.kind != kind for kind in sorted(beside)))

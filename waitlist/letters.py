@@ -46,6 +46,15 @@ def _apology(_message: Owed, _now: datetime) -> dict[str, Any]:
     return {}  # the page of their place says the rest
 
 
+def _sorry(message: Owed, _now: datetime) -> dict[str, Any]:
+    """The link of the invitation that has more time or is new; without one, they are in line."""
+    invitation = message.invitation
+    return {
+        "link": links.to_invitation(invitation) if invitation.id is not None else None,
+        "within_hours": hours(settings().invite_within),
+    }
+
+
 def _standing(message: Owed, now: datetime) -> dict[str, Any]:
     entry, invitation = message.entry, latest_invitation(message.entry_id)
     invited = invitation is not None and invitation.state == "open"
@@ -64,6 +73,24 @@ def _standing(message: Owed, now: datetime) -> dict[str, Any]:
 
 
 def _renewal(message: Owed, _now: datetime) -> dict[str, Any]:
+    """The link of a re-issue, or once more that of an invitation whose time runs already."""
+    invitation = message.invitation
+    return {
+        "link": links.to_invitation(invitation),
+        "within_hours": hours(settings().invite_within),
+        "until": _to_the_minute(invitation.expires_at),
+    }
+
+
+def _reminder(message: Owed, _now: datetime) -> dict[str, Any]:
+    invitation = message.invitation
+    return {
+        "link": links.to_invitation(invitation),
+        "until": _to_the_minute(invitation.expires_at),
+    }
+
+
+def _lapsed(message: Owed, _now: datetime) -> dict[str, Any]:
     invitation = latest_invitation(message.entry_id)
     assert invitation is not None
     return {"link": links.to_invitation(invitation)}
@@ -90,7 +117,11 @@ def _welcome(message: Owed, _now: datetime) -> dict[str, Any]:
     registration = db.session.scalars(
         select(Registration).where(Registration.entry_id == message.entry_id)
     ).one()
-    return {"handle": registration.handle, "address": message.entry.address}
+    return {
+        "handle": registration.handle,
+        "address": message.entry.address,
+        "dispute_link": links.to_dispute(registration),
+    }
 
 
 _CONTEXTS: dict[str, Callable[[Owed, datetime], dict[str, Any]]] = {
@@ -98,7 +129,10 @@ _CONTEXTS: dict[str, Callable[[Owed, datetime], dict[str, Any]]] = {
     "invitation": _invitation,
     "standing": _standing,
     "renewal": _renewal,
+    "reminder": _reminder,
+    "lapsed": _lapsed,
     "apology": _apology,
+    "sorry": _sorry,
     "come_back": _undo,
     "left": _undo,
     "act": _act,
@@ -114,6 +148,11 @@ def latest_invitation(entry_id: int) -> Invitation | None:
     return db.session.scalars(
         select(Invitation).where(Invitation.entry_id == entry_id).order_by(Invitation.id.desc())
     ).first()
+
+
+def _to_the_minute(at: datetime | None) -> datetime | None:
+    """A moment as mails tell it, so that those of one minute are copies of one."""
+    return at and at.replace(second=0, microsecond=0)
 
 
 def hours(duration: timedelta) -> int:

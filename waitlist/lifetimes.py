@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
 
-from sqlalchemy import BigInteger, Update, bindparam, select, update
+from sqlalchemy import BigInteger, Update, bindparam, func, or_, select, update
 
+from waitlist import outbox
 from waitlist.extensions import db, settings
 from waitlist.models import Entry, Invitation, Message
 from waitlist.models.base import Moment
@@ -21,8 +22,7 @@ from waitlist.writing import Letter
 
 def begin(taken: Mapping[int, Letter], *, now: datetime) -> None:
     """Begin what runs from the acceptance of these letters, by message, unless it runs already."""
-    lifetimes = {
-        "invitation": settings().invite_within,
+    lifetimes = dict.fromkeys((*outbox.INVITES, "sorry"), settings().invite_within) | {
         "confirm": settings().confirm_within,
         "act": deadlines.ACT_WITHIN,
     }
@@ -44,10 +44,20 @@ def _beginnings(dialect: str) -> tuple[Given, dict[str, Update]]:
     sent = Given(dialect, "sent", message_id=number, entry_id=number, invitation_id=number)
     now, until = bindparam("now", type_=Moment()), bindparam("until", type_=Moment())
     invitation, entry, message = Invitation.__table__, Entry.__table__, Message.__table__
-    return sent, {
-        "invitation": update(invitation)
+    invited = (
+        update(invitation)
         .where(invitation.c.id.in_(select(sent.c.invitation_id)), invitation.c.expires_at.is_(None))
-        .values(mailed_at=now, expires_at=until),
+        .values(mailed_at=now, expires_at=until)
+    )
+    ends = invitation.c.expires_at
+    longer = (
+        update(invitation)
+        .where(invitation.c.id.in_(select(sent.c.invitation_id)), invitation.c.state == "open")
+        .where(or_(ends.is_(None), ends < until))
+        .values(mailed_at=func.coalesce(invitation.c.mailed_at, now), expires_at=until)
+    )
+    return sent, dict.fromkeys(outbox.INVITES, invited) | {
+        "sorry": longer,
         "confirm": update(entry)
         .where(entry.c.id.in_(select(sent.c.entry_id)), entry.c.confirm_by.is_(None))
         .values(confirm_by=until),

@@ -31,6 +31,12 @@ def to_act(message: Message | Row[Any]) -> str:
     return _url(Purpose.ACT, _dumps(Purpose.ACT, message.id, 1, message.nonce))
 
 
+def to_dispute(registration: Registration) -> str:
+    """The full address of the page by which a mail's reader says "this wasn't me"."""
+    token = _dumps(Purpose.DISPUTE, registration.id, 1, registration.nonce)
+    return _url(Purpose.DISPUTE, token)
+
+
 def entry_token(purpose: Purpose, entry: Entry) -> str:
     """The token by which an entry is shown for `purpose`."""
     return _dumps(purpose, entry.id, ENTRY_GENERATION, entry.nonce)
@@ -83,11 +89,15 @@ def invitation_of(token: str) -> Invitation:
 
 def registration_of(token: str) -> Registration:
     """The registration that a token welcomes; `LinkInvalid` if there is none."""
-    ref = loads(settings().secret_keys, Purpose.WELCOME, token)
-    registration = db.session.get(Registration, ref.id)
-    if registration is None or not ref.opens(1, registration.nonce):
-        raise LinkInvalid("this link welcomes nobody")
-    return registration
+    return _registration(Purpose.WELCOME, token)
+
+
+def disputable(token: str) -> Registration:
+    """The registration that a token of its mail disputes; `LinkInvalid` if there is none.
+
+    Whoever finished it sees the welcome page, but only the mail's reader has this link.
+    """
+    return _registration(Purpose.DISPUTE, token)
 
 
 def acting_entry(token: str, *, now: datetime) -> Entry:
@@ -99,6 +109,14 @@ def acting_entry(token: str, *, now: datetime) -> Entry:
     if message.expires_at is not None and message.expires_at <= now:
         raise LinkOver("this link's half hour is over")
     return message.entry
+
+
+def _registration(purpose: Purpose, token: str) -> Registration:
+    ref = loads(settings().secret_keys, purpose, token)
+    registration = db.session.get(Registration, ref.id)
+    if registration is None or not ref.opens(1, registration.nonce):
+        raise LinkInvalid("this link is of no registration")
+    return registration
 
 
 def _dumps(purpose: Purpose, row_id: int, generation: int, nonce: str) -> str:

@@ -35,8 +35,9 @@ FIRST_DELAY = timedelta(seconds=15)
 LONGEST_DELAY = timedelta(hours=1)
 
 # the order in which mail goes: invitation, fresh link, apology, confirm, all else
-PRIORITIES = {"invitation": 0, "renewal": 1, "apology": 2, "confirm": 3}
+PRIORITIES = {"invitation": 0, "renewal": 1, "apology": 2, "sorry": 2, "confirm": 3}
 LAST_PRIORITY = 4
+INVITES = ("invitation", "renewal")  # kinds that bring an invitation's link: its time runs then
 
 
 def stage(

@@ -44,16 +44,25 @@ NOTHING_TOLD = Told()
 
 
 class Postage(NamedTuple):
-    """How mail stands at a moment. `held` are the kinds that operators hold back."""
+    """How mail stands at a moment. `held` are the kinds that operators hold back.
+
+    `is_alarmed`: too many of those who are invited meet an error of ours at the last step.
+    """
 
     spent: Spent
     outcomes: Outcomes
     stopped_at: datetime | None
     held: frozenset[str]
+    is_alarmed: bool
 
     @property
     def is_slowed(self) -> bool:
-        """Whether so many invitations come back that the gate goes at a quarter of its pace."""
+        """Whether the gate and its invitations go at a quarter of their pace."""
+        return self.many_bounce or self.is_alarmed
+
+    @property
+    def many_bounce(self) -> bool:
+        """Whether so many invitations come back that this alone slows them."""
         return bounces.many(self.outcomes, limits())
 
     @property
@@ -131,15 +140,17 @@ def _postage(query: Callable[[Dialect], Prepared], *, now: datetime) -> Postage:
     connection = db.session.connection()
     [row] = query(connection.dialect).rows(connection)
     budgets = Pace(settings().mail_per_minute)  # all that grows with time
-    *spent_and_seen, stopped_at, held = row
+    *spent_and_seen, stopped_at, held, alarm_at = row
     spent, seen = spent_and_seen[: len(SPENT)], spent_and_seen[len(SPENT) :]
     spent_now = mailing.refilled(budgets, Spent(*spent), now)
-    return Postage(spent_now, Outcomes(*seen), stopped_at, frozenset(held))
+    is_alarmed = alarm_at is not None
+    return Postage(spent_now, Outcomes(*seen), stopped_at, frozenset(held), is_alarmed)
 
 
 def _query() -> Select[Any]:
     columns = [MailPace.__table__.c[name] for name in COLUMNS]
-    return select(*columns, select(Gate.held_mails).scalar_subquery().label("held"))
+    of_gate = (Gate.held_mails, Gate.last_step_alarm_at)
+    return select(*columns, *(select(one).scalar_subquery().label(one.key) for one in of_gate))
 
 
 @cache
@@ -164,7 +175,7 @@ def _say_what_changed(before: Postage, after: Postage) -> None:
     seen = {name: round(getattr(after.outcomes, name)) for name in ("sent", "bounced", "later")}
     if after.stopped_at and not before.stopped_at:
         log.warning("too many invitations bounce: none goes until accept-bounces", **seen)
-    elif after.is_slowed and not before.is_slowed:
+    elif after.many_bounce and not before.many_bounce:
         log.warning("invitations come back: the gate goes at a quarter of its pace", **seen)
-    elif before.is_slowed and not after.is_slowed:
+    elif before.many_bounce and not after.many_bounce:
         log.info("invitations arrive: the gate goes at its pace again", **seen)

@@ -1,4 +1,4 @@
-"""Seats: the gate's counters and the only two ways they change, both under the gate's lock.
+"""Seats: the gate's counters and the only ways they change, all under the gate's lock.
 
 `seats_used` counts what is held by open invitations and taken by registrations; completing
 turns one into the other, so it doesn't change the counter and never needs the gate.
@@ -28,6 +28,12 @@ def take(by_cohort: Counter[int]) -> None:
     """Count seats as used, so many of each cohort. The caller holds the gate's lock."""
     for cohort_id, people in sorted(by_cohort.items()):
         _add(cohort_id, people)
+
+
+def release(by_cohort: Counter[int]) -> None:
+    """Count seats of registrations that are taken away as free. The caller holds the lock."""
+    for cohort_id, people in sorted(by_cohort.items()):
+        _add(cohort_id, -people)
 
 
 def give_back(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from waitlist.errors import SettingInvalid
+from waitlist.policy import reach
 
 SECRET_LENGTH = 32  # characters at least
+RELEASE_LENGTH = 40
 HEADER = re.compile(r"[A-Za-z0-9-]+")
 
 
@@ -123,6 +127,19 @@ def health_url(url: str | None) -> str | None:
     return url
 
 
+def webhook_allow(words: list[str], *, development: bool) -> tuple[str, ...]:
+    """Hosts and networks that webhooks may go to, beside public ones; in development all."""
+    given = tuple(word.strip() for word in words)
+    try:
+        reach.allowed(given)
+    except ValueError as error:
+        raise SettingInvalid(
+            "WEBHOOK_ALLOW must be host names, addresses or networks, comma between, such as "
+            f"app.internal,10.0.0.0/8: {error}"
+        ) from error
+    return (*given, *reach.EVERYTHING) if development else given
+
+
 def stale_after(stale: int, *, every: int) -> timedelta:
     """How old the product's last word may be; seconds are given."""
     if stale < 2 * every:
@@ -131,3 +148,15 @@ def stale_after(stale: int, *, every: int) -> timedelta:
             "else a single answer that is late holds the gate"
         )
     return timedelta(seconds=stale)
+
+
+def release(name: str | None, folder: Path) -> str:
+    """The name of the code that runs: as given, else the commit that git tells, if it does."""
+    if name:
+        return name[:RELEASE_LENGTH]
+    command = ["git", "-C", str(folder), "rev-parse", "--short=12", "HEAD"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=5)
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return said.stdout.strip()

@@ -40,6 +40,11 @@ class Switches(NamedTuple):
         """Whether nobody may join."""
         return self.joining == "closed"
 
+    @property
+    def joining_is_challenged(self) -> bool:
+        """Whether whoever joins must prove that they don't join a thousand times."""
+        return self.joining == "challenge"
+
     def notice(self, language: str) -> Notice | None:
         """The notice in that language, or the first that there is; None if there is none."""
         for tag in (language, *sorted(self.notices)):

@@ -32,6 +32,7 @@ class Purpose(StrEnum):
     WELCOME = "welcome"
     UNDO = "undo"
     ACT = "act"
+    DISPUTE = "dispute"
 
 
 class Ref(NamedTuple):
@@ -66,16 +67,26 @@ def loads(keys: Sequence[str], purpose: Purpose, token: str) -> Ref:
 
 def opened(keys: Sequence[str], invitation_id: int) -> str:
     """A signed note that the form of this invitation was opened now."""
-    return _opened_signer(keys).sign(str(invitation_id)).decode()
+    return noted(keys, "opened", str(invitation_id))
 
 
 def opened_at(keys: Sequence[str], note: str, invitation_id: int) -> datetime | None:
     """When the form was opened, in whole seconds; None for a note that isn't this invitation's."""
+    return noted_at(keys, "opened", note, str(invitation_id))
+
+
+def noted(keys: Sequence[str], what: str, of: str) -> str:
+    """A signed note that this happened now, of whom or what."""
+    return _noting(keys, what).sign(of).decode()
+
+
+def noted_at(keys: Sequence[str], what: str, note: str, of: str) -> datetime | None:
+    """When it was noted, in whole seconds; None for a note that isn't of this."""
     try:
-        value, at = _opened_signer(keys).unsign(note, return_timestamp=True)
+        value, at = _noting(keys, what).unsign(note, return_timestamp=True)
     except (BadData, UnicodeError):
         return None
-    return at.astimezone(UTC) if value == str(invitation_id).encode() else None
+    return at.astimezone(UTC) if value == of.encode() else None
 
 
 class _HmacSha1(SigningAlgorithm):
@@ -101,5 +112,5 @@ def _signer(keys: tuple[str, ...], purpose: Purpose) -> Signer:
     return _Signer(list(reversed(keys)), salt=NAMESPACE + purpose, algorithm=_HmacSha1())
 
 
-def _opened_signer(keys: Sequence[str]) -> TimestampSigner:
-    return TimestampSigner(list(reversed(keys)), salt=NAMESPACE + "opened")
+def _noting(keys: Sequence[str], what: str) -> TimestampSigner:
+    return TimestampSigner(list(reversed(keys)), salt=NAMESPACE + what)

@@ -13,7 +13,11 @@ from rq.serializers import JSONSerializer
 from waitlist import extensions
 
 log = structlog.get_logger()
-QUEUES = {"admission": "workers.jobs.run_admission", "mail": "workers.jobs.run_mail"}
+QUEUES = {
+    "admission": "workers.jobs.run_admission",
+    "mail": "workers.jobs.run_mail",
+    "handover": "workers.jobs.run_handover",
+}
 JOB_TIMEOUT = 900  # seconds
 MOST_WAITING = 2  # jobs of a queue that wait to be begun
 MOMENT = 0.02  # seconds

@@ -17,12 +17,15 @@ from waitlist import copying, letters
 from waitlist.extensions import db
 from waitlist.models import Cohort, Entry, Invitation, Message
 from waitlist.outbox import Leased
-from waitlist.policy import hours
+from waitlist.policy import deadlines, hours
 from waitlist.rows import Given
 
 TRUE_OF = {  # kinds of mail that are true only of people in these states
     "standing": ("waiting", "invited", "registered"),
     "apology": ("waiting",),
+    "sorry": ("invited", "waiting"),
+    "lapsed": ("lapsed",),
+    "welcome": ("registered",),
 }
 LOOK_AGAIN = timedelta(minutes=1)
 BY_HOURS = ("invitation",)  # nobody asked for it just now, so it keeps to its cohort's hours
@@ -39,7 +42,9 @@ ENTRY: Bundle[Any] = Bundle(
 )
 COHORT: Bundle[Any] = Bundle("cohort", Cohort.hours, Cohort.timezone)
 INVITATION: Bundle[Any] = Bundle(
-    "invitation", Invitation.id, Invitation.nonce, Invitation.generation, Invitation.state
+    "invitation",
+    *(Invitation.id, Invitation.nonce, Invitation.generation, Invitation.state),
+    Invitation.expires_at,
 )
 
 
@@ -85,7 +90,7 @@ def _found(dialect: str) -> tuple[Given, Executable]:
 
 def _letter(message: Row[Any], lease: int, *, now: datetime) -> Letter:
     entry, invitation = message.entry, message.invitation
-    closed = invitation.id is not None and invitation.state != "open"
+    closed = invitation.id is not None and _is_over(invitation, now=now)
     outdated = entry.state not in TRUE_OF.get(message.kind, (entry.state,))
     lost = message.state != "sending" or message.lease != lease
     unwanted = closed or outdated or lost or entry.suppressed_at is not None
@@ -93,6 +98,12 @@ def _letter(message: Row[Any], lease: int, *, now: datetime) -> Letter:
     mail = None if unwanted or waits_until else _compose(message, now=now)
     invitation_id, to = message.invitation_id, entry.mail_to
     return Letter(message.kind, entry.id, message.created_at, invitation_id, to, mail, waits_until)
+
+
+def _is_over(invitation: Row[Any], *, now: datetime) -> bool:
+    """Whether its link opens no form any more."""
+    late = deadlines.deadline_passed(invitation.expires_at, None, now)
+    return invitation.state != "open" or late
 
 
 def _waits_until(message: Row[Any], *, now: datetime) -> datetime | None:

@@ -14,16 +14,18 @@ from types import FrameType
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from waitlist import create_app, estimates, leasing
+from waitlist import create_app, estimates, leasing, patience
 from waitlist.errors import SettingInvalid
 from waitlist.extensions import db, reading
 from waitlist.failpoints import failpoint
-from waitlist.onboarding import invitations
+from waitlist.handover import leasing as webhooks
+from waitlist.onboarding import failures, invitations
 from waitlist.wake import wake
 from workers import probe
 
 log = structlog.get_logger()
 TICK = 1.0  # seconds
+ANSWER_WAIT = 30.0  # seconds after which SQL counts as away
 
 
 def main() -> None:
@@ -41,7 +43,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, end)
     probe.start(app, stop)
     while not stop.wait(TICK):
-        with app.app_context():
+        with app.app_context(), patience.at_most(answer=ANSWER_WAIT):
             tick(now=datetime.now(UTC))
 
 
@@ -57,6 +59,11 @@ def tick(*, now: datetime) -> None:
             mail_is_due = leasing.is_due(now=now)
         if mail_is_due:
             wake("mail")
+        with reading():
+            handover_is_due = webhooks.is_due(now=now)
+        if handover_is_due:
+            wake("handover")
+        failures.tend(now=now)
         estimates.sweep_if_due(now=now)
     except SQLAlchemyError as error:
         db.session.rollback()

@@ -9,14 +9,16 @@ import structlog
 from flask import Flask
 
 from waitlist import create_app, delivery
-from waitlist.admission import health, plans, waves
+from waitlist.admission import health, laststep, plans, waves
 from waitlist.errors import LineUnavailable
-from waitlist.onboarding import invitations
+from waitlist.handover import delivering
+from waitlist.onboarding import invitations, mending, reminding
 from waitlist.signup import joining
 from waitlist.wake import answered, wake
 
 log = structlog.get_logger()
 MAIL_SHIFT = timedelta(seconds=10)
+HANDOVER_SHIFT = timedelta(seconds=10)
 
 
 @cache
@@ -34,9 +36,12 @@ def run_admission() -> None:
         answered("admission")
         now = _now()
         invitations.beat(now=now)  # before anything lapses: an outage may have just ended
+        mending.keep_open(now=now)
         invitations.lapse(now=now)
+        reminding.remind(now=now)
         joining.expire_unconfirmed(now=now)
         health.watch(now=now)
+        laststep.watch(now=now)
         try:
             outcomes = [waves.tick(now=now), *plans.carry_on_due(now=now)]
         except LineUnavailable as error:
@@ -53,6 +58,14 @@ def run_mail() -> None:
         answered("mail")
         if not delivery.server_is_away() and delivery.deliver(_now, until=_now() + MAIL_SHIFT):
             wake("mail")
+
+
+def run_handover() -> None:
+    """Tell the product what is due for some seconds; then let another job go on."""
+    with app().app_context():
+        answered("handover")
+        if delivering.deliver(_now, until=_now() + HANDOVER_SHIFT):
+            wake("handover")
 
 
 def _now() -> datetime:

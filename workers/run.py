@@ -1,4 +1,4 @@
-"""One RQ worker on one queue: `python -m workers.run admission|mail`.
+"""One RQ worker on one queue: `python -m workers.run admission|mail|handover`.
 
 One queue a process: a worker that listens on two loses a job when it is killed in between.
 """

@@ -15,17 +15,18 @@ FLOORS: dict[str, int] = {
     name: floor
     for floor, names in enumerate(
         [
-            ["errors", "failpoints", "prepared", "together"],
-            ["members", "policy", "settable", "tokens"],
+            ["errors", "failpoints", "patience", "prepared", "together"],
+            ["members", "policy", "tokens"],
+            ["settable"],
             ["config"],
             ["extensions", "line", "log", "rehearsal"],
             ["lately", "limits", "models", "rows", "wake"],
             ["crowds", "notes", "postage", "standing", "switches"],
             ["arrivals", "audit", "links", "mailer", "outbox", "projection"],
-            ["cohorts", "experience", "leasing", "seats"],
+            ["cohorts", "experience", "handover", "leasing", "seats"],
             ["outlook"],
             ["estimates"],
-            ["accepted", "copying", "letters", "remembered", "route"],
+            ["accepted", "aside", "copying", "letters", "remembered", "route"],
             ["writing"],
             ["lifetimes"],
             ["delivery"],
@@ -50,6 +51,7 @@ FORBIDDEN = {
     "admission": ("flask", "redis", "rq"),
     "onboarding": ("flask", "redis", "rq"),
     "projection": ("flask", "redis", "rq"),
+    "handover": ("flask", "redis", "rq"),
     "seats": ("flask", "redis", "rq"),
 }
 MODULES = [

@@ -25,6 +25,9 @@ ROUTES = {
     ("POST", "/invite/<token>"): Purpose.INVITE,
     ("POST", "/invite/<token>/renew"): Purpose.INVITE,
     ("GET", "/welcome/<token>"): Purpose.WELCOME,
+    ("GET", "/welcome/<token>/state"): Purpose.WELCOME,
+    ("GET", "/dispute/<token>"): Purpose.DISPUTE,
+    ("POST", "/dispute/<token>"): Purpose.DISPUTE,
     ("POST", "/api/v1/completions"): PRODUCT,  # the invitation's token is in the body
     ("POST", "/api/v1/signals/health"): PRODUCT,  # with HEALTH_TOKEN; without the setting 404
     ("GET", "/healthz"): PROBE,

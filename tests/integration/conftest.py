@@ -32,6 +32,14 @@ def token(alice: Entry) -> str:
 
 
 @pytest.fixture
+def end(alice: Entry) -> datetime:
+    """When Alice's invitation expires."""
+    expires_at = people.invitation_of(alice).expires_at
+    assert expires_at is not None
+    return expires_at
+
+
+@pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is sent to the server, by the call."""
     said: list[str] = []

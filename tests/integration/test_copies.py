@@ -17,11 +17,14 @@ NAMES += ["N" * 41, "a b " * 40 + "c", "\u202edesrever", "Standinname", "O’Nei
 CONTEXTS: dict[str, dict[str, Any]] = {
     "confirm": {"link": f"{LONG}c", "within_hours": 48},
     "invitation": {"link": f"{LONG}i", "within_hours": 1},
-    "renewal": {"link": f"{LONG}r"},
+    "renewal": {"link": f"{LONG}r", "within_hours": 72, "until": None},
+    "lapsed": {"link": f"{LONG}l"},
+    "sorry": {"link": f"{LONG}s", "within_hours": 72},
     "come_back": {"link": f"{LONG}u", "until": AT + timedelta(days=7), "keeps_place": True},
     "left": {"link": f"{LONG}u", "until": AT, "keeps_place": False},
     "act": {"link": f"{LONG}a", "within_minutes": 30},
-    "welcome": {"handle": "zoe_2", "address": "zoe@example.org"},
+    "welcome": {"handle": "zoe_2", "address": "zoe@example.org", "dispute_link": f"{LONG}d"},
+    "reminder": {"link": f"{LONG}m", "until": AT},
     "standing": {
         "state": "waiting",
         "position": 1_200,

@@ -1,4 +1,4 @@
-"""What becomes of invitations that nobody finished: grace, lapse, renewal, and outages."""
+"""What becomes of invitations that nobody finished: grace, lapse, and outages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flask import Flask
 from tests import people, tables
 from tests.conftest import Deliver
 from tests.people import ALICE, BOB, form
-from waitlist import leasing, links, outbox, projection, seats
+from waitlist import leasing, links, outbox, seats
 from waitlist.admission import gate, waves
 from waitlist.errors import InvitationClosed
 from waitlist.extensions import db
@@ -21,14 +21,6 @@ from waitlist.signup import joining
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-
-
-@pytest.fixture
-def end(alice: Entry) -> datetime:
-    """When Alice's invitation expires."""
-    expires_at = people.invitation_of(alice).expires_at
-    assert expires_at is not None
-    return expires_at
 
 
 def _opened(token: str, clock: time_machine.Traveller, at: datetime) -> str:
@@ -110,46 +102,6 @@ def test_a_registration_doesnt_lapse(token: str, now: datetime, end: datetime) -
     assert invitations.lapse(now=end + DAY) == 0
     assert people.find(ALICE).state == "registered"
     assert gate.verify() == {}
-
-
-def test_renewing_puts_back_at_the_old_rank_three_times(
-    alice: Entry, end: datetime, deliver: Deliver
-) -> None:
-    """P6, P11."""
-    bob = people.wait_in_line(BOB, now=end)
-    at = end
-    for time in range(4):
-        at += 31 * MINUTE
-        assert invitations.lapse(now=at) == 1
-        token = links.invitation_token(people.invitation_of(alice))
-        shown = view.look(token, now=at)
-        db.session.rollback()
-        assert shown.can_renew == (time < 3)
-        assert invitations.renew(token, now=at) == (time < 3)
-        if time < 3:
-            assert not invitations.renew(token, now=at), "twice is the same as once"
-            assert people.find(ALICE).rank == alice.rank
-            assert tables.line_in_sql() == [(alice.id, alice.rank), (bob.id, bob.rank)]
-            assert waves.admit(1, cohort=None, actor="test", now=at).admitted == 1
-            deliver(at)
-            assert people.invitation_of(alice).expires_at == at + 72 * HOUR
-            at += 72 * HOUR
-        assert gate.verify() == {}
-    assert people.find(ALICE).state == "lapsed"
-
-
-def test_renewing_before_the_seat_went_back_frees_it(
-    alice: Entry, token: str, end: datetime
-) -> None:
-    """P4, P12."""
-    assert not invitations.renew(token, now=end - SECOND), "it is open"
-    assert gate.show(now=end).seats_used == 1
-    assert invitations.renew(token, now=end)
-    assert people.find(ALICE).state == "waiting"
-    assert gate.show(now=end).seats_used == 0
-    assert gate.verify() == {}
-    projection.settle(1)
-    assert projection.check(1) == []
 
 
 def test_opening_a_link_ten_times_changes_nothing(token: str, end: datetime) -> None:

@@ -16,7 +16,7 @@ from tests.conftest import MakeApp
 from tests.integration.test_lane import FORM, ask
 from tests.people import ALICE, BOB
 from tests.visitors import Browser, Operator
-from waitlist import lately
+from waitlist import lately, switches
 from waitlist.extensions import db
 from waitlist.models import Audit, CohortRule, Entry, PlaceChange
 from waitlist.policy import rules
@@ -121,6 +121,7 @@ def test_a_wrong_code_is_answered_as_a_right_one(client: Browser, app: Flask) ->
 
 def test_the_rules_cost_a_group_of_joins_no_statement(app: Flask, now: datetime) -> None:
     counts: list[int] = []
+    switches.current()  # which are kept for as long, and read whatever is told
     for told in (rules.NOTHING, rules.told(KNOWN), rules.told(KNOWN)):
         with tables.counting() as work:
             group = [Joining(f"{len(counts)}{n}@example.org", "en", told=told) for n in range(9)]

@@ -47,6 +47,9 @@ def opening(
     found[Purpose.INVITE] = links.invitation_token(people.invitation_of(entry))
     found[Purpose.ACT] = people.act_token(entry)
     found[Purpose.WELCOME] = people.register(entry, "ada", now=now).welcome_token
+    registration = db.session.scalars(select(Registration)).one()
+    found[Purpose.DISPUTE] = links.to_dispute(registration).rpartition("/")[2]
+    db.session.rollback()
     return found
 
 
@@ -58,7 +61,8 @@ def _statuses(client: Browser, opening: dict[Purpose, str]) -> dict[Purpose, int
 
 def _posts(client: Browser, purpose: str, token: str) -> set[int]:
     """What every POST with this token answers, in a form and in JSON."""
-    fields = {"word": "LEAVE", "token": token, "handle": "eve", "display_name": "Eve"}
+    word = "NOT ME" if purpose == Purpose.DISPUTE else "LEAVE"
+    fields = {"word": word, "token": token, "handle": "eve", "display_name": "Eve"}
     fields |= {"password": people.PASSWORD, "terms": "yes"}
     if purpose == Purpose.WELCOME:
         return set()

@@ -23,23 +23,29 @@ IN_ENGLISH = {
     "confirm": "Confirm your place in the line for Aurora",
     "standing": "Your place in the line for Aurora",
     "invitation": "It’s your turn: your invitation to Aurora",
-    "renewal": "Ask for a new invitation to Aurora",
+    "renewal": "Your fresh link to Aurora",
+    "lapsed": "Ask for a new invitation to Aurora",
     "apology": "Sorry: your invitation to Aurora came too early",
+    "sorry": "Sorry: your registration at Aurora failed because of us",
     "come_back": "Come back to the line for Aurora",
     "left": "You have left the line for Aurora",
     "act": "Your link to leave the line for Aurora",
     "welcome": "Welcome to Aurora",
+    "reminder": "Your seat at Aurora is held a little longer",
 }
 LINKS = {
     "confirm": "/confirm/",
     "standing": "/place/",
     "invitation": "/invite/",
     "renewal": "/invite/",
+    "lapsed": "/invite/",
     "apology": "/place/",
+    "sorry": "/invite/",
     "come_back": "/undo/",
     "left": "/undo/",
     "act": "/act/",
-    "welcome": None,
+    "welcome": "/dispute/",
+    "reminder": "/invite/",
 }
 
 
@@ -64,17 +70,20 @@ def _all_kinds(now: datetime, deliver: Deliver, locale: str) -> dict[str, Receiv
         "confirm": "pending",
         "standing": "waiting",
         "invitation": "invited",
-        "renewal": "lapsed",
+        "renewal": "invited",
+        "lapsed": "lapsed",
         "apology": "waiting",
+        "sorry": "invited",
         "come_back": "withdrawn",
         "left": "withdrawn",
         "act": "waiting",
         "welcome": "registered",
+        "reminder": "invited",
     }
     found = {}
     for kind, who in whose.items():
         entry = everybody[who]
-        invitation = [people.invitation_of(entry).id] if kind == "invitation" else []
+        invitation = [people.invitation_of(entry).id] if who == "invited" else []
         outbox.stage(kind, [entry.id], now=now, invitations=invitation)
         db.session.commit()
         (found[kind],) = deliver(now)

@@ -34,7 +34,9 @@ def _paths() -> Iterator[str]:
         yield f"/invite/{links.invitation_token(invitation)}"
         yield f"/invite/{links.invitation_token(invitation)}/renew"
     for registration in db.session.scalars(select(Registration)):
-        yield f"/welcome/{links.welcome_token(registration.id, registration.nonce)}"
+        welcome = links.welcome_token(registration.id, registration.nonce)
+        yield from (f"/welcome/{welcome}", f"/welcome/{welcome}/state")
+        yield f"/dispute/{links.to_dispute(registration).rpartition('/')[2]}"
     for message in db.session.scalars(select(Message).where(Message.kind == "act")):
         yield f"/act/{links.to_act(message).rpartition('/')[2]}"
     yield "/join"

@@ -55,7 +55,7 @@ def test_an_address_that_cant_be_mailed_is_refused_and_leaves_nothing(
         ("waiting", "standing"),
         ("invited", "standing"),
         ("registered", "standing"),
-        ("lapsed", "renewal"),
+        ("lapsed", "lapsed"),
         ("withdrawn", "come_back"),
         ("removed", None),
         ("suppressed", None),

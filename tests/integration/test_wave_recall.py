@@ -196,7 +196,7 @@ def test_a_revoked_link_says_that_its_owner_still_waits(
     _recall(wave_id, now + UNDO, revoke=True)
     token = links.invitation_token(people.invitation_of(db.session.get_one(Entry, ids[0])))
     shown = view.look(token, now=now + UNDO)
-    assert (shown.state, shown.waits) == ("revoked", True)
+    assert (shown.state, shown.way) == ("revoked", "waits")
     with pytest.raises(InvitationClosed, match="revoked"):
         completion.complete(token, people.form("ada"), now=now + UNDO)
 

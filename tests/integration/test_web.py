@@ -60,7 +60,11 @@ def test_leaving_and_coming_back_over_the_pages(
     client: Browser, app: Flask, deliver: Deliver, alice: str
 ) -> None:
     deliver()
-    assert client.post(f"/place/{alice}").status_code == 202
+    before = tables.everything()
+    for word in ("", "test", "leave"):
+        assert client.post(f"/place/{alice}", data={"word": word}).status_code == 422
+    assert tables.everything() == before
+    assert client.post(f"/place/{alice}", data={"word": "yes"}).status_code == 202
     (mail,) = deliver()
     act = people.link_in(mail, "/act/")
     assert "LEAVE" in client.get(act).text
@@ -71,8 +75,12 @@ def test_leaving_and_coming_back_over_the_pages(
     assert people.find(ALICE).state == "withdrawn"
     (mail,) = deliver()
     undo = people.link_in(mail, "/undo/")
-    assert client.get(undo).status_code == 200
-    assert client.post(undo).status_code == 303
+    assert "YES" in client.get(undo).text
+    for word in ("", "test", "leave"):
+        assert client.post(undo, data={"word": word}).status_code == 422
+    assert people.find(ALICE).state == "withdrawn"
+    assert client.post(undo, data={"word": "Yes"}).status_code == 303
+    assert client.post(undo).status_code == 303  # there is nothing left to change
     assert people.find(ALICE).state == "waiting"
 
 

@@ -25,6 +25,7 @@ from waitlist.models import Entry, Invitation, Registration
 from waitlist.onboarding import invitations
 
 PARALLEL = 32
+YES = {"word": "yes"}
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 
@@ -157,7 +158,7 @@ def test_a_link_that_isnt_ours_is_404_on_one_page(
     assert "We don’t know this link" in client.get(path).text
     if path.startswith("/invite"):
         assert client.post(path, data=_fields()).status_code == 404
-        assert client.post(f"{path}/renew").status_code == 404
+        assert client.post(f"{path}/renew", data=YES).status_code == 404
 
 
 def test_one_letter_less_or_more_is_404(client: Browser, form_url: str) -> None:
@@ -207,12 +208,48 @@ def test_not_opened_in_time_the_page_offers_to_renew(
     response = client.post(form_url, data=_fields())
     assert response.status_code == 410
     assert f'action="{form_url}/renew"' in response.text
-    renewed = client.post(f"{form_url}/renew")
+    renewed = client.post(f"{form_url}/renew", data=YES)
     assert renewed.status_code == 202
+    assert "A fresh link is on its way" in renewed.text
     assert "/place/" in renewed.text
+    again = client.post(f"{form_url}/renew", data=YES)
+    assert (again.status_code, again.text) == (202, renewed.text), "twice is the same as once"
+    assert people.invitation_of(alice).generation == 2
+    assert gate.verify() == {}
+
+
+def test_without_a_free_seat_the_page_says_that_they_are_back_in_line(
+    client: Browser, alice: Entry, form_url: str, now: datetime, clock: time_machine.Traveller
+) -> None:
+    clock.move_to(now + 73 * HOUR)
+    invitations.lapse(now=now + 73 * HOUR)
+    people.open_gate(0, now=now)
+    renewed = client.post(f"{form_url}/renew", data=YES)
+    assert renewed.status_code == 202
+    assert "You’re back in line" in renewed.text
+    again = client.post(f"{form_url}/renew", data=YES)
+    assert (again.status_code, again.text) == (202, renewed.text), "twice is the same as once"
     assert people.find(ALICE).state == "waiting"
     assert people.find(ALICE).rank == alice.rank
-    assert gate.verify() == {}
+    page = client.get(form_url)
+    assert page.status_code == 410
+    assert "You are in line, at the place you had before" in page.text
+    assert "/renew" not in page.text
+
+
+def test_programs_that_renew_are_told_what_was_done(
+    client: Browser, alice: Entry, form_url: str, now: datetime, clock: time_machine.Traveller
+) -> None:
+    clock.move_to(now + 73 * HOUR)
+    accept = {"Accept": "application/json"}
+    invitations.lapse(now=now + 73 * HOUR)
+    people.make(alice, renewals=3)
+    refused = client.post(f"{form_url}/renew", headers=accept)
+    assert refused.status_code == 410
+    assert refused.get_json()["type"] == "urn:waitlist:invitation-expired"
+    people.make(alice, renewals=2)
+    renewed = client.post(f"{form_url}/renew", headers=accept)
+    assert (renewed.status_code, renewed.get_json()) == (202, {"renewed": "reissued"})
 
 
 def test_a_lapsed_person_is_renewed_three_times_and_then_told_whom_to_ask(
@@ -223,16 +260,16 @@ def test_a_lapsed_person_is_renewed_three_times_and_then_told_whom_to_ask(
     assert f'action="{form_url}/renew"' in client.get(form_url).text
     people.make(alice, renewals=3)
     assert "/renew" not in client.get(form_url).text
-    assert client.post(f"{form_url}/renew").status_code == 410
+    assert client.post(f"{form_url}/renew", data=YES).status_code == 410
 
 
 def test_renewing_what_is_open_or_used_changes_nothing(client: Browser, form_url: str) -> None:
     before = tables.everything()
-    assert client.post(f"{form_url}/renew").status_code == 303
+    assert client.post(f"{form_url}/renew", data=YES).status_code == 303
     assert tables.everything() == before
     client.post(form_url, data=_fields())
     before = tables.everything()
-    assert client.post(f"{form_url}/renew").status_code == 303
+    assert client.post(f"{form_url}/renew", data=YES).status_code == 303
     assert tables.everything() == before
 
 
@@ -241,7 +278,7 @@ def test_after_a_renewal_the_old_link_leads_to_the_newer_invitation(
 ) -> None:
     clock.move_to(now + 73 * HOUR)
     invitations.lapse(now=now + 73 * HOUR)
-    client.post(f"{form_url}/renew")
+    client.post(f"{form_url}/renew", data=YES)
     people.invite(alice, now=now + 73 * HOUR)
     response = client.get(form_url)
     assert response.status_code == 410

@@ -131,3 +131,15 @@ def test_a_socket_under_a_long_path_moves_to_a_short_one(tmp_path: Path) -> None
     assert len(str(socket).encode()) <= config.SOCKET_PATH_LIMIT
     assert socket == config.redis_socket(deep)
     assert socket != config.redis_socket(tmp_path / ("e" * 100))
+
+
+def test_webhooks_go_where_the_setting_allows_and_in_development_everywhere(
+    tmp_path: Path,
+) -> None:
+    assert load(tmp_path).webhook_allow == ()
+    given = load(tmp_path, WEBHOOK_ALLOW="app.internal, 10.0.0.0/8")
+    assert given.webhook_allow == ("app.internal", "10.0.0.0/8")
+    developing = load(tmp_path, ENVIRONMENT="development")
+    assert developing.webhook_allow == ("0.0.0.0/0", "::/0")
+    with pytest.raises(SettingInvalid, match="WEBHOOK_ALLOW"):
+        load(tmp_path, WEBHOOK_ALLOW="https://app.internal")

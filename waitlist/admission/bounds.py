@@ -1,4 +1,4 @@
-"""What bounds a tick: seats, the product's health, mail, bounces, the allowance of the rate."""
+"""What bounds a tick: seats, the product's health, mail, bounces, the rate and what slows it."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ def of_tick(gate: Gate, *, now: datetime) -> Budget:
         free=gate.capacity - gate.seats_used,
         mails=mailable(mail, now=now),
         by_rate=pace.allowed(gate.allowance),
+        is_alarmed=mail.is_alarmed,
     )
 
 

@@ -97,13 +97,8 @@ def as_json(values: Values) -> Values:
 
 
 def _check_joining(word: str | None) -> None:
-    if word == "challenge":
-        raise ValueRefused(
-            "a challenge needs the proof of work, which comes with a later release. "
-            "Until then joining is open or closed, and JOINS_A_MINUTE bounds each network"
-        )
     if word not in (None, *JOINING):
-        raise ValueRefused(f"joining is open or closed, not {word!r}")
+        raise ValueRefused(f"joining is one of {', '.join(JOINING)}, not {word!r}")
 
 
 def _check_kinds(kinds: Collection[str]) -> None:

@@ -11,8 +11,9 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from waitlist import audit, estimates, postage, projection, seats, switches
-from waitlist.admission import bounds, controls, health, mails
+from waitlist.admission import bounds, controls, health, laststep, mails
 from waitlist.admission.controls import Wanted
+from waitlist.admission.laststep import LastStepView
 from waitlist.admission.mails import BouncesView, MailView
 from waitlist.errors import VersionStale
 from waitlist.estimates import Coverage
@@ -47,6 +48,7 @@ class GateView:
     health_ignored_until: str | None
     mail: MailView
     bounces: BouncesView
+    last_step: LastStepView
     estimates: Coverage
 
 
@@ -56,6 +58,8 @@ LIMITS = {
     "rate": "the admission rate",
     "health": "the product's health: see flask gate show",
     "bounces": "too many invitations come back. See why, then: flask gate accept-bounces",
+    "last-step": "the rate, slowed as too many who finish meet an error of ours: "
+    "see flask invitation stuck",
     "mail": "mail that is still to be sent, or is held: see flask gate show",
     "hours": "whoever waits in an open cohort waits for its hours: see flask cohort list",
     "nobody": "nobody waits in an open cohort",
@@ -93,6 +97,7 @@ def show(*, now: datetime) -> GateView:
         health_ignored_until=_iso(ignored if ignored and ignored > now else None),
         mail=mails.budgets(mail),
         bounces=mails.bounces(mail, gate),
+        last_step=laststep.shown(gate, now=now),
         estimates=estimates.coverage(),
     )
 

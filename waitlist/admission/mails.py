@@ -80,7 +80,7 @@ def bounces(mail: Postage, gate: Gate) -> BouncesView:
 def _state(mail: Postage) -> str:
     if mail.stopped_at is not None:
         return "stopped"
-    return "slowed" if mail.is_slowed else "well"
+    return "slowed" if mail.many_bounce else "well"
 
 
 def _worst_wave(since: datetime) -> tuple[int | None, int]:

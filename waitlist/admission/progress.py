@@ -42,7 +42,7 @@ class WaveView:
 
 @dataclass(frozen=True)
 class Progress:
-    """What has become of those whom a wave admitted."""
+    """What has become of those whom a wave admitted; of a re-issue the newest counts."""
 
     to_mail: int
     mailed: int
@@ -93,8 +93,8 @@ def _view(wave: Wave, cohort: str | None) -> WaveView:
 def _progress(wave_id: int) -> Progress:
     rows = db.session.execute(
         select(Invitation.state, Message.state, func.count())
-        .join(Message, recall.ITS_MAIL)
-        .where(Invitation.wave_id == wave_id)
+        .join(Message, recall.its_mail())
+        .where(Invitation.wave_id == wave_id, Invitation.state != "superseded")
         .group_by(Invitation.state, Message.state)
     )
     by_invitation, by_mail = Counter[str](), Counter[str]()

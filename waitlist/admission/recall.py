@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import and_, select, update
+from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy.orm import aliased
 
 from waitlist import audit, outbox, projection, seats
 from waitlist.admission import plans
@@ -19,11 +20,18 @@ from waitlist.wake import wake
 BATCH = 1_000  # people a transaction
 STILL_OPEN = ("mail under way", "mailed")
 GONE = ("sending", "sent")  # states of a mail that can't be held back
-ITS_MAIL = and_(
-    Message.entry_id == Invitation.entry_id,
-    Message.invitation_id == Invitation.id,
-    Message.kind == "invitation",
-)
+
+
+def its_mail(*states: str) -> ColumnElement[bool]:
+    """Joins an invitation to the mail that brought its link last, in these states or any."""
+    other = aliased(Message)
+    latest = select(func.max(other.id)).where(
+        other.entry_id == Invitation.entry_id,
+        other.invitation_id == Invitation.id,
+        other.kind.in_(outbox.INVITES),
+        *([other.state.in_(states)] if states else []),
+    )
+    return Message.id == latest.correlate(Invitation).scalar_subquery()
 
 
 class Left(NamedTuple):
@@ -119,9 +127,10 @@ def _put_back(batch: Sequence[_Open], done: Recalled, *, revoke: bool, now: date
     """
     ids, entry_ids = [one.id for one in batch], [one.entry_id for one in batch]
     theirs = Message.invitation_id.in_(ids) & Message.entry_id.in_(entry_ids)
-    outbox.cancel(theirs & (Message.kind == "invitation"), reason="the wave was recalled")
-    under_way = theirs & (Message.kind == "invitation") & Message.state.in_(GONE)
-    gone = set(db.session.scalars(select(Message.invitation_id).where(under_way)))
+    theirs &= Message.kind.in_(outbox.INVITES)
+    outbox.cancel(theirs, reason="the wave was recalled")
+    under_way = select(Message.invitation_id).where(theirs, Message.state.in_(GONE))
+    gone = set(db.session.scalars(under_way))
     unmailed = [one for one in ids if one not in gone]
     done.back += len(seats.give_back(unmailed, as_="revoked", entries_as="waiting", now=now))
     if revoke and gone:
@@ -163,8 +172,8 @@ def _rest(wave_id: int, revoked: Sequence[int]) -> list[Left]:
     found = db.session.execute(
         select(Entry.id, Entry.address, Invitation.state, Message.state)
         .join(Invitation, Invitation.entry_id == Entry.id)
-        .join(Message, ITS_MAIL)
-        .where(Invitation.wave_id == wave_id, Message.state.in_(GONE))
+        .join(Message, its_mail(*GONE))
+        .where(Invitation.wave_id == wave_id, Invitation.state != "superseded")
         .order_by(Invitation.id)
     ).all()
     db.session.rollback()

@@ -1,4 +1,4 @@
-"""The commands of operators: `flask gate`, `cohort`, `wave`, `line`, `person`, `import`, …"""
+"""The commands of operators: `flask gate`, `cohort`, `wave`, `invitation`, `line`, `person`, …"""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from waitlist.cli import (
     gate,
     health,
     imports,
+    invitation,
     line,
     noshows,
     person,
     rehearse,
+    stuck,
     switches,
     wave,
+    webhook,
 )
 
 
@@ -22,14 +25,19 @@ def init_app(app: Flask) -> None:
     """Add every command to the app."""
     for of_gate in (*switches.COMMANDS, health.report, noshows.show):
         gate.group.add_command(of_gate)
+    for of_invitation in stuck.COMMANDS:
+        invitation.group.add_command(of_invitation)
     for command in (
         gate.group,
         cohort.group,
         wave.group,
+        invitation.group,
         line.group,
+        invitation.group,
         person.group,
         imports.import_command,
         imports.undo_command,
         rehearse.command,
+        webhook.group,
     ):
         app.cli.add_command(command)

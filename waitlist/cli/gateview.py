@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from waitlist.admission.gate import LIMITS, GateView
+from waitlist.admission.laststep import LastStepView
 from waitlist.admission.mails import BouncesView, MailView
 from waitlist.cli import health, times
 from waitlist.estimates import Coverage
@@ -24,6 +25,7 @@ def rows(view: GateView) -> list[Row]:
         ("limited by", f"{view.limit}: {LIMITS[view.limit]}"),
         ("mail", _mail(view.mail)),
         ("invitations that came back", _bounces(view.bounces)),
+        ("last step", _last_step(view.last_step)),
         ("mail held", ", ".join(view.mail.held) or "none"),
         ("joining", view.joining),
         *((f"notice ({language})", text) for language, text in view.notices.items()),
@@ -44,6 +46,8 @@ def unusual(view: GateView) -> Iterator[str]:
         yield f"Mail is held: {', '.join(view.mail.held)}. All other mail goes on."
     if view.bounces.state != "well":
         yield f"Invitations come back: {_bounces(view.bounces)}."
+    if view.last_step.alarm_since:
+        yield f"The last step fails: {_last_step(view.last_step)}. See flask invitation stuck."
     if view.health.held:
         yield f"The product's health lets nobody in by ticks: {view.health.why}."
     if view.health_ignored_until:
@@ -85,6 +89,12 @@ def _bounces(bounces: BouncesView) -> str:
     wave = f", {bounces.wave_bounced:,} of wave {bounces.wave}" if bounces.wave else ""
     later = f", {bounces.later:,} were refused for now" if bounces.later else ""
     return f"{bounces.state}: {bounces.bounced:,} of the last {total:,}{wave}{later}"
+
+
+def _last_step(seen: LastStepView) -> str:
+    fared = f"{seen.failed:,} of the last {seen.people:,} people met an error of ours"
+    since = f"alarm since {_at(seen.alarm_since)}" if seen.alarm_since else "well"
+    return f"{since}: {fared} ({100 * seen.limit:g}% are too many)"
 
 
 def _health(view: GateView) -> str:

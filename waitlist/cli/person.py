@@ -8,7 +8,8 @@ import click
 
 from waitlist.cli import terminal, times
 from waitlist.extensions import reading
-from waitlist.signup import people
+from waitlist.onboarding import by_hand
+from waitlist.signup import people, resending
 
 
 @click.group("person")
@@ -46,6 +47,28 @@ def unsuppress(address: str, reason: str, as_json: bool) -> None:
         terminal.show_json({"unsuppressed": freed})
     else:
         click.echo("It is mailed again." if freed else "It wasn't suppressed.")
+
+
+@group.command()
+@click.argument("address")
+@terminal.with_reason
+@terminal.as_json
+@terminal.refusing
+def resend(address: str, reason: str, as_json: bool) -> None:
+    """Mail a person what fits how they stand: to confirm, their place, their invitation, …"""
+    now, actor = datetime.now(UTC), terminal.actor()
+    with reading():
+        entry = people.find(address)
+        entry_id, is_invited = entry.id, entry.state == "invited"
+    if is_invited:
+        by_hand.resend([entry_id], actor=actor, reason=reason, now=now)
+        kind = "renewal"
+    else:
+        kind = resending.resend(entry_id, actor=actor, reason=reason, now=now)
+    if as_json:
+        terminal.show_json({"mail": kind})
+    else:
+        click.echo(f"A mail is on its way: {kind}.")
 
 
 @group.command()

@@ -2,6 +2,12 @@
 
 from waitlist.models.base import new_nonce
 from waitlist.models.gate import Gate, Invitation, Registration, Wave, WavePerson
+from waitlist.models.handover import (
+    Webhook,
+    WebhookAttempt,
+    WebhookEndpoint,
+    WebhookSubscription,
+)
 from waitlist.models.imports import Import, ImportRow
 from waitlist.models.learned import Estimate, Experience, Health, NoShows
 from waitlist.models.line import (
@@ -14,7 +20,7 @@ from waitlist.models.line import (
     PlaceChange,
 )
 from waitlist.models.mail import MailPace, Message
-from waitlist.models.records import Audit, Heartbeat
+from waitlist.models.records import Audit, FinishFailure, Heartbeat
 
 __all__ = [
     "ArrivalCounter",
@@ -25,6 +31,7 @@ __all__ = [
     "Entry",
     "Estimate",
     "Experience",
+    "FinishFailure",
     "Gate",
     "Health",
     "Heartbeat",
@@ -39,5 +46,9 @@ __all__ = [
     "Registration",
     "Wave",
     "WavePerson",
+    "Webhook",
+    "WebhookAttempt",
+    "WebhookEndpoint",
+    "WebhookSubscription",
     "new_nonce",
 ]

@@ -31,6 +31,7 @@ class Gate(db.Model):  # type: ignore[name-defined, misc]
     notices: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
     health_ignored_until: Mapped[datetime | None] = mapped_column(Moment)
     bounces_since: Mapped[datetime | None] = mapped_column(Moment)
+    last_step_alarm_at: Mapped[datetime | None] = mapped_column(Moment)  # since when it alarms
 
 
 class Wave(db.Model):  # type: ignore[name-defined, misc]
@@ -72,7 +73,10 @@ class WavePerson(db.Model):  # type: ignore[name-defined, misc]
 
 
 class Invitation(db.Model):  # type: ignore[name-defined, misc]
-    """The mailed right to finish. While `open` it holds a seat."""
+    """The mailed right to finish. While `open` it holds a seat.
+
+    A re-issue is of the same wave and one generation on; admitted anew, it is of the first again.
+    """
 
     __tablename__ = "invitations"
     id: Mapped[int] = mapped_column(Id, primary_key=True)
@@ -87,7 +91,14 @@ class Invitation(db.Model):  # type: ignore[name-defined, misc]
     mailed_at: Mapped[datetime | None] = mapped_column(Moment)
     expires_at: Mapped[datetime | None] = mapped_column(Moment)
     ended_at: Mapped[datetime | None] = mapped_column(Moment)
+    reminded_at: Mapped[datetime | None] = mapped_column(Moment)
     __table_args__ = (
+        Index(
+            "invitations_to_remind",
+            "expires_at",
+            sqlite_where=text("state = 'open' AND reminded_at IS NULL"),
+            postgresql_where=text("state = 'open' AND reminded_at IS NULL"),
+        ),
         Index(
             "invitations_one_open",
             "entry_id",
@@ -122,4 +133,5 @@ class Registration(db.Model):  # type: ignore[name-defined, misc]
     nonce: Mapped[str] = mapped_column(String(16), default=new_nonce)
     terms_at: Mapped[datetime] = mapped_column(Moment)
     created_at: Mapped[datetime] = mapped_column(Moment)
+    disputed_at: Mapped[datetime | None] = mapped_column(Moment)
     __table_args__ = (Index("registrations_created", "created_at"), NEVER_REUSED)

@@ -1,11 +1,11 @@
-"""What was done by whom, and what was alive when."""
+"""What was done by whom, what failed, and what was alive when."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Index, String
+from sqlalchemy import JSON, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from waitlist.extensions import db
@@ -33,3 +33,25 @@ class Heartbeat(db.Model):  # type: ignore[name-defined, misc]
     __tablename__ = "heartbeats"
     name: Mapped[str] = mapped_column(String(40), primary_key=True)
     at: Mapped[datetime] = mapped_column(Moment)
+
+
+class FinishFailure(db.Model):  # type: ignore[name-defined, misc]
+    """A try at the last step that failed: when, as what, by which way and release. No contents.
+
+    `uid` makes it one, however often it is brought in; `times` counts tries without an answer.
+    """
+
+    __tablename__ = "finish_failures"
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    uid: Mapped[str] = mapped_column(String(32), unique=True)
+    invitation_id: Mapped[int] = mapped_column(ForeignKey("invitations.id", ondelete="CASCADE"))
+    at: Mapped[datetime] = mapped_column(Moment)
+    kind: Mapped[str] = mapped_column(String(60))
+    times: Mapped[int] = mapped_column(default=1)
+    via: Mapped[str] = mapped_column(String(4))  # form, api
+    release: Mapped[str] = mapped_column(String(40))
+    __table_args__ = (
+        Index("finish_failures_at", "at"),
+        Index("finish_failures_invitation", "invitation_id"),
+        NEVER_REUSED,
+    )

@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+import structlog
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from waitlist import links, outbox, tokens
+from waitlist import limits, links, outbox, patience, tokens
 from waitlist.errors import (
     AlreadyCompleted,
     FieldsInvalid,
@@ -20,9 +21,12 @@ from waitlist.errors import (
     InvitationClosed,
     KeyReused,
     LinkInvalid,
+    TooManyTries,
 )
 from waitlist.extensions import db, reading, settings
 from waitlist.failpoints import failpoint
+from waitlist.handover import staging
+from waitlist.handover.events import COMPLETED
 from waitlist.models import Registration
 from waitlist.onboarding import forms, passwords, registering
 from waitlist.onboarding.forms import Form
@@ -32,8 +36,11 @@ from waitlist.policy import credentials
 from waitlist.tokens import Purpose
 from waitlist.wake import wake
 
+log = structlog.get_logger()
 KEY_LIMIT = 255
-LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL's code for a lock that wasn't given in time
+LOCK_WAIT = 2.0  # seconds that this waits for another attempt, or for SQLite's writer
+ANSWER_WAIT = 4.0  # seconds that a statement of it may take
+TRIES_A_MINUTE = 60  # of an invitation; the page of one tries some ten times
 
 
 @dataclass(frozen=True)
@@ -49,23 +56,37 @@ class Completed:
 def complete(token: str, form: Form, *, key: str | None = None, now: datetime) -> Completed:
     """Register the invitee, once; the same again gets the same answer.
 
-    Raises `LinkInvalid`, `FieldsInvalid` (nothing stored, the same key may be used again),
-    `InvitationClosed`, `AlreadyCompleted`, `KeyReused` or `InProgress`.
+    Raises `LinkInvalid`, `TooManyTries`, `FieldsInvalid` (nothing stored, the same key may be
+    used again), `InvitationClosed`, `AlreadyCompleted`, `KeyReused` or `InProgress`. SQL away:
+    SQLAlchemy's errors; whether it was committed is unknown, and trying again is safe.
     """
+    with patience.at_most(lock=LOCK_WAIT, answer=ANSWER_WAIT):
+        return _complete(token, form, key, now=now)
+
+
+def _complete(token: str, form: Form, key: str | None, *, now: datetime) -> Completed:
     with reading():  # nobody who joins meanwhile is waited for
         invitation = _invited(token)
         is_used = invitation.state == "used"
         if not is_used:
             _check_open(invitation, form, now=now)
+    _count(invitation, now=now)
     if not is_used:
         forms.check(form)
         password_hash = passwords.hashed(form.password)
         failpoint("completion.hashed")
-        done = _register(invitation.id, form, password_hash, key, now=now)
+        done = _register_or_again(invitation.id, form, password_hash, key, now=now)
         if done:
             wake("mail")
             return done
     return _replay(_stored(invitation.id), form, key)
+
+
+def _count(invitation: Invited, *, now: datetime) -> None:
+    """Note one more try: by what the link names, as its spelling can be varied."""
+    [tries] = limits.knock("completions", [str(invitation.id)], now=now)
+    if tries > TRIES_A_MINUTE:
+        raise TooManyTries(60 - now.second)
 
 
 def _invited(token: str) -> Invited:
@@ -106,6 +127,20 @@ def _success(registration: Registration) -> _Success:
     )
 
 
+def _register_or_again(
+    invitation_id: int, form: Form, password_hash: str, key: str | None, *, now: datetime
+) -> Completed | None:
+    """The same as `_register`, which goes a second time if others were in its way."""
+    try:
+        return _register(invitation_id, form, password_hash, key, now=now)
+    except OperationalError as error:
+        db.session.rollback()
+        if not patience.may_go_again(error):
+            raise
+        log.info("completion goes again", error=type(error.orig).__name__)
+    return _register(invitation_id, form, password_hash, key, now=now)
+
+
 def _register(
     invitation_id: int, form: Form, password_hash: str, key: str | None, *, now: datetime
 ) -> Completed | None:
@@ -122,9 +157,12 @@ def _register(
         raise FieldsInvalid({"handle": "handle-taken"}, free)
     registering.move_on(invitation, now=now)
     outbox.stage("welcome", [invitation.entry_id], now=now)
+    told = staging.stage(COMPLETED, *registered, entry_id=invitation.entry_id, now=now)
     failpoint("completion.before-commit")
     db.session.commit()
     failpoint("completion.committed")
+    if told:
+        wake("handover")
     welcome = links.welcome_token(*registered)
     return Completed(form.handle, form.display_name, welcome, replayed=False)
 
@@ -134,7 +172,7 @@ def _locked(invitation_id: int) -> Invited:
         invitation = registering.invited(invitation_id, lock=True)
     except OperationalError as error:
         db.session.rollback()
-        if getattr(error.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE:
+        if patience.was_locked(error):
             raise InProgress("another attempt is under way") from error
         raise
     assert invitation is not None  # invitations are never deleted

@@ -6,10 +6,13 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 
-from waitlist import links, outbox, projection, seats
+from waitlist import links, outbox, postage, projection, seats
+from waitlist.errors import NotReissued
 from waitlist.extensions import db, insert_unless_known, reading, rows_changed
 from waitlist.failpoints import failpoint
+from waitlist.handover import leasing as webhooks
 from waitlist.models import Entry, Heartbeat, Invitation, PlaceChange
+from waitlist.onboarding import reissue
 from waitlist.onboarding.registering import Invited
 from waitlist.policy import deadlines
 from waitlist.wake import wake
@@ -62,40 +65,74 @@ def state_of(invitation: Invitation | Invited, *, opened_at: datetime | None, no
     return "superseded" if over and db.session.scalar(newer.limit(1)) else invitation.state
 
 
-def may_renew(invitation: Invitation, *, now: datetime) -> bool:
-    """Whether this invitation's page offers a way back to the line."""
-    over = invitation.entry.state == "lapsed" or _is_late(invitation, now=now)
-    return over and invitation.entry.renewals < deadlines.RENEWALS
+def renew(token: str, *, is_held: bool = False, now: datetime) -> str | None:
+    """What the button on the page of an invitation that is over did; None if nothing.
 
-
-def renew(token: str, *, now: datetime) -> bool:
-    """Put somebody whose time ran out back in the line at the old rank; False if they can't.
-
-    At most three times; who stands at the front is admitted by the next tick with a free
-    seat. `LinkInvalid` for a link that isn't ours.
+    "reissued": a fresh link goes to the stored address at once. "in-line": no seat is free, or
+    nobody may be let in now (`is_held`: by the product's health), so they are back at their old
+    rank, and invited when admitted. Three times; pressed twice, it says the same again. An
+    invitation that is open in time stays as it is. `LinkInvalid` for a link that isn't ours.
     """
     seats.lock()
-    invitation = links.invitation_of(token)
-    if _is_late(invitation, now=now):
-        seats.give_back([invitation.id], as_="expired", entries_as="lapsed", now=now)
+    pressed = links.invitation_of(token)
+    entry_id, cohort_id = pressed.entry_id, pressed.entry.cohort_id
+    reissue.end_if_late(entry_id, now=now)
+    did: str | None
+    if _back_in_line(entry_id, now=now):
+        at_once = not is_held and _mail_goes(now=now) and _reissued(entry_id, now=now)
+        did = "reissued" if at_once else "in-line"
+    else:
+        did = _did_before(entry_id, pressed.id)
+    failpoint("renewal.before-commit")
+    db.session.commit()
+    failpoint("renewal.committed")
+    projection.settle(cohort_id)
+    wake("mail" if did == "reissued" else "admission")
+    return did
+
+
+def _back_in_line(entry_id: int, *, now: datetime) -> bool:
+    """Put a lapsed person back at their old rank, if that may be once more."""
     back = rows_changed(
-        update(Entry)
+        update(Entry.__table__)
         .where(
-            Entry.id == invitation.entry_id,
+            Entry.id == entry_id,
             Entry.state == "lapsed",
             Entry.renewals < deadlines.RENEWALS,
+            Entry.suppressed_at.is_(None),
         )
         .values(state="waiting", renewals=Entry.renewals + 1)
     )
-    cohort_id = invitation.entry.cohort_id
     if back:
-        projection.note_people([invitation.entry_id])
-        why = PlaceChange(entry_id=invitation.entry_id, at=now, reason="renewed an invitation")
+        projection.note_people([entry_id])
+        why = PlaceChange(entry_id=entry_id, at=now, reason="renewed an invitation")
         db.session.add(why)
-    db.session.commit()
-    projection.settle(cohort_id)
-    wake("admission")
     return bool(back)
+
+
+def _mail_goes(*, now: datetime) -> bool:
+    """Whether a fresh link would be mailed now: nobody is to hold a seat for a mail that waits."""
+    mail = postage.read(now=now)
+    return not mail.holds_invitations and "renewal" not in mail.held
+
+
+def _reissued(entry_id: int, *, now: datetime) -> bool:
+    try:
+        reissue.reissue(entry_id, now=now)
+    except NotReissued:
+        return False
+    return True
+
+
+def _did_before(entry_id: int, pressed_id: int) -> str | None:
+    """What an earlier press did, as far as it still stands."""
+    newest = reissue.last(entry_id)
+    state, renewals = db.session.execute(
+        select(Entry.state, Entry.renewals).where(Entry.id == entry_id)
+    ).one()
+    if newest and newest.state == "open" and newest.id != pressed_id:
+        return "reissued"
+    return "in-line" if state == "waiting" and renewals else None
 
 
 def beat(*, now: datetime) -> timedelta:
@@ -115,14 +152,10 @@ def beat(*, now: datetime) -> timedelta:
         _shift_deadlines(pulse.at, now)
     if gap < -deadlines.OUTAGE:
         outbox.set_back(gap, now=now)
+        webhooks.set_back(gap, now=now)
     pulse.at = now
     db.session.commit()
     return gap if gap > deadlines.OUTAGE else timedelta()
-
-
-def _is_late(invitation: Invitation, *, now: datetime) -> bool:
-    late = deadlines.deadline_passed(invitation.expires_at, None, now)
-    return invitation.state == "open" and late
 
 
 def _shift_deadlines(since: datetime, until: datetime) -> None:

@@ -7,7 +7,10 @@ from datetime import datetime
 
 from waitlist import links, tokens
 from waitlist.extensions import settings
-from waitlist.onboarding.invitations import may_renew, state_of
+from waitlist.letters import latest_invitation
+from waitlist.models import Entry, Invitation
+from waitlist.onboarding.invitations import state_of
+from waitlist.policy import deadlines
 from waitlist.tokens import Purpose
 
 
@@ -15,7 +18,9 @@ from waitlist.tokens import Purpose
 class InvitationView:
     """An invitation as its page shows it; `opened` signs the moment of showing.
 
-    `waits` says whether its owner stands in line again, and can be invited anew.
+    `way` is the way on where this link opens no form: "renew" by the button, "newer" (another
+    link does), "waits" in line, "registered", "suppressed", "ask" the team, or "place": their
+    own page tells.
     """
 
     state: str
@@ -23,8 +28,7 @@ class InvitationView:
     locale: str
     expires_at: datetime | None
     opened: str
-    can_renew: bool
-    waits: bool
+    way: str
     place_token: str
 
 
@@ -38,7 +42,20 @@ def look(token: str, *, now: datetime) -> InvitationView:
         locale=entry.locale,
         expires_at=invitation.expires_at,
         opened=tokens.opened(settings().secret_keys, invitation.id),
-        can_renew=may_renew(invitation, now=now),
-        waits=entry.state == "waiting" and entry.suppressed_at is None,
+        way=_way(entry, latest_invitation(entry.id), now=now),
         place_token=links.entry_token(Purpose.PLACE, entry),
     )
+
+
+def _way(entry: Entry, newest: Invitation | None, *, now: datetime) -> str:
+    """The way on, by how the person stands: any of their links leads there."""
+    if entry.state == "registered":
+        return "registered"
+    is_late = newest is not None and deadlines.deadline_passed(newest.expires_at, None, now)
+    if entry.state == "invited" and not is_late:
+        return "newer"
+    if entry.suppressed_at is not None and entry.state in ("waiting", "invited", "lapsed"):
+        return "suppressed"
+    if entry.state in ("invited", "lapsed"):
+        return "renew" if entry.renewals < deadlines.RENEWALS else "ask"
+    return "waits" if entry.state == "waiting" else "place"

@@ -56,12 +56,12 @@ def noted(
 
 def too_many(outcomes: Outcomes, limits: Limits) -> bool:
     """Whether so many bounce that no more mail may go until somebody has looked."""
-    return _is_over(outcomes.bounced, outcomes.total, limits.stop)
+    return is_over(outcomes.bounced, outcomes.total, limits.stop)
 
 
 def many(outcomes: Outcomes, limits: Limits) -> bool:
     """Whether so many bounce, or are refused for now, that the gate should be slower."""
-    return _is_over(outcomes.bounced + outcomes.later, outcomes.total, limits.slow)
+    return is_over(outcomes.bounced + outcomes.later, outcomes.total, limits.slow)
 
 
 def least_share(some: float, of: float) -> float:
@@ -73,5 +73,6 @@ def least_share(some: float, of: float) -> float:
     return max(0.0, (share + squared / (2 * of) - width) / (1 + squared / of))
 
 
-def _is_over(some: float, of: float, limit: float) -> bool:
+def is_over(some: float, of: float, limit: float) -> bool:
+    """Whether a share, of which `some` of so many were seen, is surely over the limit."""
     return round(of) >= ENOUGH and least_share(some, of) > limit

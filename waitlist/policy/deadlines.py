@@ -9,6 +9,8 @@ OUTAGE = timedelta(seconds=60)
 UNDO_WITHIN = timedelta(days=7)
 ACT_WITHIN = timedelta(minutes=30)
 RENEWALS = 3
+REMIND_BEFORE = timedelta(hours=24)
+SHORT = timedelta(hours=36)  # a lifetime of an invitation, in which a day before the end is early
 
 
 def deadline_passed(expires_at: datetime | None, opened_at: datetime | None, now: datetime) -> bool:
@@ -21,6 +23,19 @@ def deadline_passed(expires_at: datetime | None, opened_at: datetime | None, now
         return False
     in_grace = opened_at is not None and opened_at < expires_at and now < expires_at + GRACE
     return not in_grace
+
+
+def extended(
+    expires_at: datetime, by: timedelta | None, until: datetime | None, now: datetime
+) -> datetime | None:
+    """The later end of an invitation; None if it wouldn't be later. One that is over begins now."""
+    end = until if until is not None else max(expires_at, now) + (by or timedelta())
+    return end if end > expires_at else None
+
+
+def reminder_lead(lifetime: timedelta) -> timedelta:
+    """How long before its end somebody is reminded of an invitation that is open for so long."""
+    return REMIND_BEFORE if lifetime > SHORT else lifetime / 3
 
 
 def confirmed_in_time(confirm_by: datetime | None, now: datetime) -> bool:

@@ -34,7 +34,7 @@ class Budget(NamedTuple):
 
 
 def part_in_force(*, factor: float, is_slowed: bool) -> float:
-    """The part of the rate that the product's health and bounces leave."""
+    """The part of the rate that the product's health leaves, and what else slows the gate."""
     return factor / (bounces.SLOWED if is_slowed else 1)
 
 
@@ -44,15 +44,24 @@ def rate_in_force(rate: float, *, factor: float, is_held: bool, is_slowed: bool)
 
 
 def tick_budget(
-    *, paused: bool, is_stopped: bool, is_held: bool, free: int, mails: int, by_rate: int
+    *,
+    paused: bool,
+    is_stopped: bool,
+    is_held: bool,
+    free: int,
+    mails: int,
+    by_rate: int,
+    is_alarmed: bool = False,
 ) -> Budget:
     """What one tick may admit: the least of free seats, mails, and what the rate lets in.
 
-    Nobody while too many invitations bounce (`is_stopped`), or by the product's health.
+    Nobody while too many invitations bounce (`is_stopped`), or by the product's health. While
+    the last step fails (`is_alarmed`) it is told as what slows the rate.
     """
     if paused:
         return Budget(0, "paused")
-    bounds = {"capacity": free, "mail": mails, "rate": by_rate}  # of equal ones the first is told
+    pace = "last-step" if is_alarmed else "rate"
+    bounds = {"capacity": free, "mail": mails, pace: by_rate}  # of equal ones the first is told
     if is_held:
         bounds = {"health": 0, **bounds}
     if is_stopped:

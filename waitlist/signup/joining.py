@@ -27,30 +27,35 @@ from sqlalchemy import (
 from sqlalchemy.exc import DataError, IntegrityError
 
 from waitlist import arrivals, limits, links, outbox, projection
-from waitlist.errors import AddressInvalid, TooMany
-from waitlist.extensions import db, insert_unless_known, rows_changed, seek, settings
+from waitlist.errors import AddressInvalid, ProofNeeded, TooMany
+from waitlist.extensions import db, insert_unless_known, rows_changed, seek
 from waitlist.failpoints import failpoint
 from waitlist.models import Cohort, Entry, Message, PlaceChange
 from waitlist.models.base import new_nonces
 from waitlist.policy import deadlines, identity
+from waitlist.policy.proof import NO_PROOF, Proof
 from waitlist.policy.rules import NOTHING, Told
 from waitlist.prepared import Prepared
 from waitlist.rows import Given
-from waitlist.signup import choosing, strangers
+from waitlist.signup import choosing, proving, strangers
 from waitlist.tokens import Purpose
 from waitlist.wake import wake
 
 DEFAULT_COHORT = "general"
-KINDS = ("confirm", "standing", "renewal", "come_back")  # of mail that joining again sets going
+KINDS = ("confirm", "standing", "lapsed", "come_back")  # of mail that joining again sets going
 
 
 class Joining(NamedTuple):
-    """Somebody who wants to join: as typed, the language, the network, what else is told."""
+    """Somebody who wants to join: as typed, the language, the network, what else is told.
+
+    And the proof that they aren't a machine, if they were asked for it.
+    """
 
     address: str
     locale: str
     network: str | None = None
     told: Told = NOTHING
+    proof: Proof = NO_PROOF
 
 
 class _Rest(NamedTuple):
@@ -74,7 +79,8 @@ def join(joinings: Sequence[Joining], *, now: datetime) -> list[Exception | None
 
     Nothing that the caller could notice depends on whether an address is known: the same
     statements, one commit and one wake-up in either case. What differs goes by mail. Not
-    taken in are `AddressInvalid`, which can't be mailed, and `TooMany` of one network.
+    taken in are `AddressInvalid`, which can't be mailed, `ProofNeeded`, and `TooMany` of one
+    network.
     """
     able, outcomes = _examine(joinings, now=now)
     for one, outcome in zip(able, _commit(able, now=now), strict=True):
@@ -87,16 +93,15 @@ def _examine(
 ) -> tuple[list[_Able], list[Exception | None]]:
     """Those who may join, and for each of all what speaks against it."""
     times = limits.knock("joins", [joining.network for joining in joinings], now=now)
-    most = settings().joins_a_minute
     able: list[_Able] = []
     refusals: list[Exception | None] = []
     for at, joining in enumerate(joinings):
         try:
-            if times[at] > most:
-                raise TooMany("this network joins too often")
-            able.append(_Able(at, identity.canonical_address(joining.address), _rest(joining)))
+            address = identity.canonical_address(joining.address)
+            proving.check(address.typed, joining.proof, times=times[at], now=now)
+            able.append(_Able(at, address, _rest(joining)))
             refusals.append(None)
-        except (AddressInvalid, TooMany) as refusal:
+        except (AddressInvalid, ProofNeeded, TooMany) as refusal:
             refusals.append(refusal)
     return able, refusals
 
@@ -164,7 +169,7 @@ def _statements(dialect: Dialect) -> _Statements:
     )
     by_state = case(
         (or_(Entry.state == "pending", Entry.state == "unconfirmed"), "confirm"),
-        (Entry.state == "lapsed", "renewal"),
+        (Entry.state == "lapsed", "lapsed"),
         (Entry.state == "withdrawn", "come_back"),
         else_="standing",
     )

@@ -15,10 +15,12 @@ from waitlist.extensions import db, rows_changed
 from waitlist.models import (
     Audit,
     Entry,
+    FinishFailure,
     Invitation,
     Message,
     PlaceChange,
     Registration,
+    Webhook,
 )
 from waitlist.policy import identity
 
@@ -55,13 +57,15 @@ def summary(entry: Entry) -> dict[str, Any]:
         "rank": entry.rank,
         "position": projection.place_of(entry).position,
         "suppressed": entry.suppressed_at is not None,
+        "disputed": _is_disputed(entry),
         "attributes": entry.attributes,
     }
 
 
 def timeline(entry: Entry) -> list[Happening]:
     """Everything that happened to a person, oldest first."""
-    found = [*_signup(entry), *_places(entry), *_invitations(entry), *_mails(entry), *_acts(entry)]
+    parts = (_signup, _places, _invitations, _mails, _webhooks, _failures, _acts)
+    found = (happening for part in parts for happening in part(entry))
     return sorted(found, key=lambda happening: happening.at)
 
 
@@ -135,6 +139,12 @@ def _move(
     return len(moved)
 
 
+def _is_disputed(entry: Entry) -> bool:
+    disputed = Registration.disputed_at.is_not(None)
+    which = select(Registration.id).where(Registration.entry_id == entry.id, disputed)
+    return db.session.scalar(which) is not None
+
+
 def _signup(entry: Entry) -> Iterator[Happening]:
     source = f"imported (import {entry.import_id})" if entry.import_id else "joined"
     yield Happening(entry.joined_at, f"{source}, arrival {entry.arrival}")
@@ -156,8 +166,10 @@ def _places(entry: Entry) -> Iterator[Happening]:
 def _invitations(entry: Entry) -> Iterator[Happening]:
     query = select(Invitation).where(Invitation.entry_id == entry.id)
     for invitation in db.session.scalars(query):
-        name = f"invitation {invitation.id}"
-        yield Happening(invitation.created_at, f"admitted by wave {invitation.wave_id}: {name}")
+        name, by = f"invitation {invitation.id}", f"admitted by wave {invitation.wave_id}"
+        if invitation.generation > 1:
+            by = f"invited afresh, generation {invitation.generation}"
+        yield Happening(invitation.created_at, f"{by}: {name}")
         if invitation.mailed_at is not None:
             yield Happening(invitation.mailed_at, f"{name} mailed, until {invitation.expires_at}")
         if invitation.ended_at is not None:
@@ -165,6 +177,13 @@ def _invitations(entry: Entry) -> Iterator[Happening]:
     registered = select(Registration).where(Registration.entry_id == entry.id)
     for registration in db.session.scalars(registered):
         yield Happening(registration.created_at, f"registered as {registration.handle}")
+
+
+def _failures(entry: Entry) -> Iterator[Happening]:
+    query = select(FinishFailure).join(Invitation).where(Invitation.entry_id == entry.id)
+    for failure in db.session.scalars(query):
+        times = f" ×{failure.times}" if failure.times > 1 else ""
+        yield Happening(failure.at, f"couldn’t finish by the {failure.via}: {failure.kind}{times}")
 
 
 def _mails(entry: Entry) -> Iterator[Happening]:
@@ -175,6 +194,16 @@ def _mails(entry: Entry) -> Iterator[Happening]:
             yield Happening(message.sent_at, f"mail {message.id} taken by the mail server")
         elif message.state != "queued" or message.reason:
             yield Happening(message.due_at, f"mail {message.id} {message.state}{why}")
+
+
+def _webhooks(entry: Entry) -> Iterator[Happening]:
+    for webhook in db.session.scalars(select(Webhook).where(Webhook.entry_id == entry.id)):
+        name = f"{webhook.event} to endpoint {webhook.endpoint_id} ({webhook.webhook_id})"
+        yield Happening(webhook.created_at, f"owed: {name}")
+        if webhook.delivered_at is not None:
+            yield Happening(webhook.delivered_at, f"delivered: {name}")
+        elif webhook.reason:
+            yield Happening(webhook.due_at, f"{webhook.state}, {webhook.reason}: {name}")
 
 
 def _acts(entry: Entry) -> Iterator[Happening]:

@@ -10,26 +10,28 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
 from waitlist.admission import health
+from waitlist.errors import InvitationClosed
 from waitlist.extensions import settings
 from waitlist.onboarding import completion, forms
-from waitlist.web import asked
-from waitlist.web.invite import mark_replay
+from waitlist.web import asked, tried
+from waitlist.web.invite import closed_answer, mark_replay
 
 bp = Blueprint("api", __name__, url_prefix="/api/v1")
 
 
 @bp.post("/completions")
+@tried.recorded("api")
 def complete() -> ResponseReturnValue:
     """Finish registration: 201 and where the welcome page is, each time the same."""
     fields = asked.fields()
-    token = fields.get("token")
+    sent = fields.get("token")
+    token = sent if isinstance(sent, str) else ""
     key = request.headers.get("Idempotency-Key", "")[: completion.KEY_LIMIT] or None
-    done = completion.complete(
-        token if isinstance(token, str) else "",
-        forms.form_of(fields),
-        key=key,
-        now=asked.now(),
-    )
+    try:
+        done = completion.complete(token, forms.form_of(fields), key=key, now=asked.now())
+    except InvitationClosed as closed:
+        tried.refused(closed)
+        return closed_answer(token, closed.state)
     place = url_for("invite.welcome", token=done.welcome_token, _external=False)
     response = jsonify(handle=done.handle, display_name=done.display_name, welcome=place)
     response.status_code = 201

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import structlog
-from flask import Flask, Response, make_response, render_template
+from flask import Flask, Response, g, make_response, render_template
 from flask_babel import lazy_gettext as _
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
 from waitlist import errors
+from waitlist.policy import proof
 from waitlist.web import asked, words
 from waitlist.web.said import Said, alike
 
 log = structlog.get_logger()
-RETRY_AFTER = {429: "60", 503: "2"}  # seconds
+RETRY_AFTER = {429: "60", 500: "5", 503: "2"}  # seconds
 SOON = "2"  # seconds
 
 
@@ -79,6 +81,18 @@ PROBLEMS: dict[type[Exception], Problem] = {
         _("Please wait a minute"),
         _("Very many join from your network just now. Please try again in a minute."),
     ),
+    errors.ProofNeeded: Problem(
+        403,
+        "proof-needed",
+        _("One more step"),
+        _("Send the same again with the sum of the challenge, or wait and send it with the note."),
+    ),
+    errors.TooManyTries: Problem(
+        429,
+        "too-many-tries",
+        _("Please wait a moment"),
+        _("There were very many tries by this link. Try again soon: you can’t lose your place."),
+    ),
     errors.JoiningClosed: Problem(
         403,
         "joining-closed",
@@ -99,12 +113,15 @@ PROBLEMS: dict[type[Exception], Problem] = {
     ),
 }
 PROBLEMS[InterfaceError] = PROBLEMS[PoolTimeout] = PROBLEMS[OperationalError]
+PROBLEMS[InternalError] = PROBLEMS[OperationalError]  # PostgreSQL waited too long, or only reads
+PASSING = ("in-progress", "too-many-tries", "unavailable", "unexpected")  # trying again may do
 SAID_TO_ALL = (
     errors.Busy,
     errors.TooMany,
     errors.JoiningClosed,
     OperationalError,
     InterfaceError,
+    InternalError,
     PoolTimeout,
 )
 
@@ -150,16 +167,15 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(Exception, _unexpected)
 
 
+def keep_typed(page: Callable[[Problem], str]) -> None:
+    """Have what passes by told on this page: for a form, so that what was typed isn't lost."""
+    g.page_that_keeps = page
+
+
 def answer(problem: Problem, **more: Any) -> Response:
     """The problem as whoever asks can read it."""
     if not asked.wants_json():
-        page = render_template(
-            "errors/problem.html",
-            status=problem.status,
-            title=problem.title,
-            detail=problem.detail,
-        )
-        return _finish(make_response(page, problem.status))
+        return _finish(make_response(_page(problem), problem.status))
     body = {
         "type": f"urn:waitlist:{problem.type}",
         "title": str(problem.title),
@@ -169,6 +185,15 @@ def answer(problem: Problem, **more: Any) -> Response:
     }
     return _finish(
         Response(json.dumps(body), problem.status, content_type="application/problem+json")
+    )
+
+
+def _page(problem: Problem) -> str:
+    if problem.type in PASSING and "page_that_keeps" in g:
+        page: str = g.page_that_keeps(problem)
+        return page
+    return render_template(
+        "errors/problem.html", status=problem.status, title=problem.title, detail=problem.detail
     )
 
 
@@ -197,11 +222,20 @@ def _refused(error: Exception) -> Response:
     response = answer(_problem(error), **_more(error))
     if isinstance(error, errors.InProgress):
         response.headers["Retry-After"] = SOON
+    if isinstance(error, errors.TooManyTries):
+        response.headers["Retry-After"] = str(error.retry_after)
     return response
 
 
 def _more(error: Exception) -> dict[str, Any]:
     """What a program is told beside the problem itself."""
+    if isinstance(error, errors.ProofNeeded):
+        return {
+            "challenge": error.challenge,
+            "bits": proof.BITS,
+            "waiting": error.waiting,
+            "wait_seconds": error.seconds,
+        }
     if not isinstance(error, errors.FieldsInvalid):
         return {}
     return {

@@ -19,6 +19,7 @@ from flask_babel import gettext
 from waitlist import switches
 from waitlist.errors import JoiningClosed
 from waitlist.policy import identity, rules
+from waitlist.policy.proof import Proof
 from waitlist.policy.rules import Told
 from waitlist.signup import joining, place
 from waitlist.signup.joining import Joining
@@ -65,7 +66,14 @@ def _joining(asked: Asked) -> Joining:
         _locale(asked.fields) or asked.language,
         identity.network(asked.client),
         _told(asked),
+        _proof(asked.fields),
     )
+
+
+def _proof(fields: Mapping[str, Any]) -> Proof:
+    """What was sent to prove that nobody joins a thousand times."""
+    sent = (fields.get(name) for name in Proof._fields)
+    return Proof(*(value if isinstance(value, str) else "" for value in sent))
 
 
 def _told(asked: Asked) -> Told:

@@ -21,7 +21,7 @@ from a2wsgi.wsgi import build_environ
 from flask import Flask
 from werkzeug import Response
 
-from waitlist import log
+from waitlist import log, patience
 from waitlist.config import MAX_BODY, Settings
 from waitlist.errors import Busy
 from waitlist.together import Together
@@ -146,7 +146,8 @@ class Lane:
     def _in_context(self, work: Callable[[Sequence[Item]], Answers]) -> Callable[..., Answers]:
         def run(items: Sequence[Item]) -> Answers:
             self._urgent.let_pass()
-            with self._app.app_context():
+            bounded = patience.at_most(answer=patience.PAGE_WAIT)
+            with bounded, self._app.app_context():
                 return work(items)
 
         return run

@@ -8,9 +8,10 @@ from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from sqlalchemy import select
 
-from waitlist import estimates
-from waitlist.admission import bounds
+from waitlist import estimates, lately
+from waitlist.admission import bounds, laststep
 from waitlist.extensions import db, reading
+from waitlist.handover import showing
 from waitlist.models import Gate
 from waitlist.web import asked
 
@@ -24,9 +25,10 @@ def metrics() -> Response:
     """The figures as they stand, in Prometheus' text format."""
     registry = CollectorRegistry()
     with reading():
-        for name, what, value in _figures():
+        for name, what, value in (*_figures(), *_of_last_step(), *_handover()):
             if value is not None:
                 Gauge(f"waitlist_{name}", what, registry=registry).set(value)
+        _add_kinds(registry)
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 
@@ -43,3 +45,28 @@ def _figures() -> Iterator[Figure]:
     yield "estimates_covered_ratio", "Of these, waits within the range.", fared.share
     yield "estimates_changed_scored", "The same, settings changed.", fared.changed_scored
     yield "estimates_changed_covered_ratio", "Of these likewise.", fared.changed_share
+
+
+def _handover() -> Iterator[Figure]:
+    found = showing.figures()
+    age = 0.0 if found.oldest_at is None else (asked.now() - found.oldest_at).total_seconds()
+    yield "webhooks_pending", "Webhooks that are owed to the product.", found.pending
+    yield "webhooks_attention", "Webhooks that wait for an operator.", found.attention
+    yield "webhooks_oldest_pending_seconds", "For how long the longest is owed.", age
+    yield "webhook_endpoints_away", "Endpoints that don't answer or are disabled.", found.away
+
+
+def _of_last_step() -> Iterator[Figure]:
+    tries = lately.read("last step", lambda: laststep.seen(now=asked.now()))
+    alarm_at = db.session.scalars(select(Gate.last_step_alarm_at)).one()
+    yield "last_step_people", "Who tried the last step within ten minutes.", tries.people
+    yield "last_step_failing_ratio", "Of these, who met an error of ours.", tries.share
+    yield "last_step_alarm", "1 while these are too many, and the gate goes slower.", bool(alarm_at)
+
+
+def _add_kinds(registry: CollectorRegistry) -> None:
+    kinds = lately.read("last step kinds", lambda: laststep.kinds(now=asked.now()))
+    name, what = "waitlist_last_step_failures", "Tries that failed within ten minutes."
+    gauge = Gauge(name, what, ["kind"], registry=registry)
+    for kind, times in kinds.items():
+        gauge.labels(kind).set(times)

@@ -18,13 +18,15 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 
 from waitlist import links, switches
-from waitlist.errors import AddressInvalid, FieldsInvalid, LinkOver
+from waitlist.errors import AddressInvalid, FieldsInvalid, LinkOver, ProofNeeded
+from waitlist.extensions import reading
 from waitlist.models import Entry
-from waitlist.policy import deadlines, rules
+from waitlist.policy import deadlines, proof, rules
 from waitlist.policy.rules import Told
-from waitlist.signup import joining, leaving, place
+from waitlist.signup import joining, leaving, place, proving
 from waitlist.tokens import Purpose
 from waitlist.web import asked, errors, hot, words
+from waitlist.web.asked import Asked
 from waitlist.web.said import Said
 
 bp = Blueprint("public", __name__)
@@ -44,6 +46,8 @@ def join() -> ResponseReturnValue:
     """Join the line: 202 and the same words whatever is known of the address."""
     this = asked.this()
     [said] = hot.join([this])
+    if isinstance(said, ProofNeeded) and not this.wants_json:
+        return _prove_page(this, said), 403
     if not isinstance(said, AddressInvalid):
         return _response(said)
     address = this.fields.get("address")
@@ -82,15 +86,17 @@ def place_page(token: str) -> ResponseReturnValue:
     if asked.wants_json():
         [said] = hot.place_of([(token, asked.this())])
         return _response(said)
-    shown = place.by_token(token, now=asked.now())
-    asked.speak_to(shown.locale)
-    return render_template("public/place.html", token=token, place=shown, now=asked.now())
+    return _place_page(token, {})
 
 
 @bp.post("/place/<token>")
 def ask_to_act(token: str) -> ResponseReturnValue:
-    """Mail a link by which to leave, to the address we have."""
-    asked.speak_to(leaving.ask_to_act(token, now=asked.now()).locale)
+    """Mail a link by which to leave, to the address we have, if the word is typed."""
+    with reading():
+        asked.speak_to(links.entry_of(Purpose.PLACE, token).locale)
+    if not words.said_yes():
+        return _place_page(token, words.sentences(words.NOT_TYPED)), 422
+    leaving.ask_to_act(token, now=asked.now())
     if asked.wants_json():
         return jsonify(message=gettext("We mailed you a link.")), 202
     return render_template("public/act_sent.html"), 202
@@ -111,12 +117,10 @@ def act_page(token: str) -> ResponseReturnValue:
 def act(token: str) -> ResponseReturnValue:
     """Leave the line, if the word is typed."""
     asked.speak_to(links.acting_entry(token, now=asked.now()).locale)
-    typed = asked.fields().get("word")
-    if not isinstance(typed, str) or typed.strip().upper() != words.leave_word():
-        reasons = {"word": "word"}
+    if not words.was_typed(asked.fields(), words.leave_word()):
         if asked.wants_json():
-            raise FieldsInvalid(reasons)
-        return _act_page(token, words.sentences(reasons)), 422
+            raise FieldsInvalid(words.NOT_TYPED)
+        return _act_page(token, words.sentences(words.NOT_TYPED)), 422
     entry = leaving.leave(token, now=asked.now())
     if asked.wants_json():
         return jsonify(state=entry.state)
@@ -128,15 +132,18 @@ def act(token: str) -> ResponseReturnValue:
 @bp.get("/undo/<token>")
 def come_back_page(token: str) -> ResponseReturnValue:
     """A button to come back, with the old place or a new one."""
-    entry = links.entry_of(Purpose.UNDO, token)
-    asked.speak_to(entry.locale)
-    keeps = deadlines.keeps_place(entry.left_at, entry.confirmed_at, entry.renewals, asked.now())
-    return render_template("public/come_back.html", token=token, keeps_place=keeps)
+    return _come_back_page(token, {})
 
 
 @bp.post("/undo/<token>")
 def come_back(token: str) -> ResponseReturnValue:
-    """Come back; twice is the same as once."""
+    """Come back, if the word is typed; twice is the same as once."""
+    with reading():
+        entry = links.entry_of(Purpose.UNDO, token)
+        asked.speak_to(entry.locale)
+        is_out = entry.state == "withdrawn"
+    if is_out and not words.said_yes():
+        return _come_back_page(token, words.sentences(words.NOT_TYPED)), 422
     return _to_place(leaving.come_back(token, now=asked.now()))
 
 
@@ -161,6 +168,48 @@ def _join_page(form: Mapping[str, str], errors: Mapping[str, str], told: Told) -
         errors=errors,
         waiting=place.public_figures()["waiting"],
         handed_on=told.attributes(),
+        challenge=proving.challenge() if switches.current().joining_is_challenged else None,
+        bits=proof.BITS,
+    )
+
+
+def _prove_page(this: Asked, needed: ProofNeeded) -> str:
+    """The page that does a sum by itself, or has who can't wait; with all that was typed."""
+    return render_template(
+        "public/prove.html",
+        address=this.fields.get("address", ""),
+        handed_on=rules.told(this.fields).attributes(),
+        needed=needed,
+        bits=proof.BITS,
+    )
+
+
+def _place_page(token: str, errors: Mapping[str, str]) -> str:
+    shown = place.by_token(token, now=asked.now())
+    asked.speak_to(shown.locale)
+    return render_template(
+        "public/place.html",
+        token=token,
+        place=shown,
+        now=asked.now(),
+        errors=errors,
+        word=words.yes_word(),
+    )
+
+
+def _come_back_page(token: str, errors: Mapping[str, str]) -> str:
+    with reading():
+        entry = links.entry_of(Purpose.UNDO, token)
+        keeps = deadlines.keeps_place(
+            entry.left_at, entry.confirmed_at, entry.renewals, asked.now()
+        )
+        asked.speak_to(entry.locale)
+    return render_template(
+        "public/come_back.html",
+        token=token,
+        keeps_place=keeps,
+        errors=errors,
+        word=words.yes_word(),
     )
 
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Response, abort, g, request
 
+from waitlist import patience
 from waitlist.extensions import reading, settings
 
 CSP = (
@@ -25,22 +26,26 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 def init_app(app: Flask) -> None:
     """Guard every request, and head every answer."""
-    app.before_request(_read_only)
-    app.teardown_request(_end_reading)
+    app.before_request(_bound)
+    app.teardown_request(_unbind)
     app.before_request(_refuse_cross_site)
     app.after_request(head)
 
 
-def _read_only() -> None:
-    """GET, HEAD and OPTIONS can't change anything: their transactions are read-only."""
+def _bound() -> None:
+    """Nobody's thread waits for SQL for long; and GET, HEAD and OPTIONS can't change anything.
+
+    Their transactions are read-only.
+    """
+    g.bounds = ExitStack()
+    g.bounds.enter_context(patience.at_most(answer=patience.PAGE_WAIT))
     if request.method in SAFE_METHODS:
-        g.reading = ExitStack()
-        g.reading.enter_context(reading())
+        g.bounds.enter_context(reading())
 
 
-def _end_reading(_error: BaseException | None) -> None:
-    if "reading" in g:
-        g.pop("reading").close()
+def _unbind(_error: BaseException | None) -> None:
+    if "bounds" in g:
+        g.pop("bounds").close()
 
 
 def _refuse_cross_site() -> None:

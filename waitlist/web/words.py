@@ -33,6 +33,7 @@ FIELD_SENTENCES = {
     "boolean": _("This must be true or false."),
     "figure": _("This must be a number, and not below zero."),
 }
+NOT_TYPED = {"word": "word"}  # the field, and the code of what is wrong with it
 
 
 def init_app(app: Flask) -> None:
@@ -91,6 +92,31 @@ def field_errors(reasons: Mapping[str, str]) -> list[dict[str, str]]:
 def leave_word() -> str:
     """The word to type before leaving, in the reader's language."""
     return str(gettext("LEAVE"))
+
+
+def yes_word() -> str:
+    """The word to type before what a mailed link changes, in the reader's language.
+
+    Programs that check mail open its links and press the buttons behind them; so whatever
+    one press would change, but for confirming, wants a word as well.
+    """
+    return str(gettext("YES"))
+
+
+def said_yes() -> bool:
+    """Whether that word was typed; of a program of somebody's own it isn't asked."""
+    return asked.wants_json() or was_typed(asked.fields(), yes_word())
+
+
+def was_typed(fields: Mapping[str, Any], word: str) -> bool:
+    """Whether the field for it holds this word, in whatever case."""
+    typed = fields.get("word")
+    return isinstance(typed, str) and typed.strip().upper() == word
+
+
+def dispute_word() -> str:
+    """The word to type before disputing a registration, in the reader's language."""
+    return str(gettext("NOT ME"))
 
 
 def notice() -> Notice | None:

@@ -62,6 +62,7 @@ def worker_commands() -> dict[str, list[str]]:
     return {
         "admission": [sys.executable, "-m", "workers.run", "admission"],
         "mail": [sys.executable, "-m", "workers.run", "mail"],
+        "handover": [sys.executable, "-m", "workers.run", "handover"],
         "clock": [sys.executable, "-m", "workers.clock"],
     }
 
