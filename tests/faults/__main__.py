@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import signal
 import statistics
 import sys
 import threading
@@ -21,6 +22,7 @@ from rich.table import Table
 
 from tests.faults.faults import BOTH, Fault, Result, play
 from tests.faults.matrix import FAULTS
+from tests.faults.parts import end_all
 from tests.faults.stand import Stand, stand
 from waitlist.config import ROOT
 
@@ -138,4 +140,8 @@ def _seconds(result: Result) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    try:
+        sys.exit(main())
+    finally:
+        end_all()

@@ -17,8 +17,11 @@ from redis.exceptions import OutOfMemoryError
 from tests import servers
 from tests.faults.parts import GO_ON, STOP, Part, environment, wait_until
 from tests.faults.proxy import Trouble
-from tests.faults.stand import COMMANDS, Stand, lose_everything_of_redis
+from tests.faults.stand import COMMANDS, PARTS, Stand, lose_everything_of_redis
+from tests.products import Answered
+from waitlist.handover import endpoints, replaying, showing
 
+GONE = 410  # what the product says that wants no webhook any more
 GONE_WITHIN = 20.0  # seconds
 
 
@@ -215,6 +218,38 @@ class MailServer:
 
 
 @dataclass(frozen=True)
+class ProductSays:
+    """The product answers so: to so many webhooks, or to all while it lasts.
+
+    What it doesn't want any more an operator sends again, once it does.
+    """
+
+    status: int
+    times: int = 0  # 0: to all
+    place: str | None = None
+
+    def begin(self, stand: Stand) -> None:
+        stand.product.answers.clear()
+        if self.times:
+            stand.product.answers.extend([Answered(self.status)] * self.times)
+        else:
+            stand.product.answer = Answered(self.status)
+        stand.told_before = len(stand.product.told)
+
+    def fired(self, stand: Stand) -> bool:
+        return len(stand.product.told) >= stand.told_before + max(1, self.times)
+
+    def end(self, stand: Stand) -> None:
+        stand.product.answers.clear()
+        stand.product.answer = Answered()
+        if self.status == GONE:
+            with stand.app.app_context():
+                for endpoint in showing.every():
+                    endpoints.enable(endpoint["id"], who=stand.operator())
+                replaying.that_need_attention(endpoint_id=None, who=stand.operator())
+
+
+@dataclass(frozen=True)
 class Locked:
     """Somebody else holds the locks that every join needs."""
 
@@ -308,7 +343,7 @@ class DiskFull:
 class Deployed:
     """Each part is asked to end (SIGTERM) and started again, one after the other."""
 
-    parts: tuple[str, ...] = ("web", "admission", "mail", "clock")
+    parts: tuple[str, ...] = PARTS
     place: str | None = None
 
     def begin(self, stand: Stand) -> None:
@@ -348,7 +383,7 @@ class ClockSteps:
     """The clock of these parts' machine steps by so many hours, and back again in the end."""
 
     hours: float
-    parts: tuple[str, ...] = ("admission", "clock")
+    parts: tuple[str, ...] = ("admission", "mail", "handover", "clock")
     place: str | None = None
 
     def begin(self, stand: Stand) -> None:

@@ -5,6 +5,7 @@ Each check gives sentences, one for each thing that is wrong; the promise that i
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ from waitlist.models import (
     Message,
     Registration,
     Wave,
+    Webhook,
 )
 
 CONFIRMED = ("waiting", "invited", "registered", "lapsed", "withdrawn")
@@ -64,11 +66,16 @@ def examine(stand: Stand, people: People, *, repeats: int = 0) -> Verdict:
         rows = _rows_of(people)
         mails = _mails_to(people)
         return Verdict(
-            lost=[*_lost_answers(people, rows), *_lost_mails(rows, mails)],
+            lost=[
+                *_lost_answers(people, rows),
+                *_lost_mails(rows, mails),
+                *_untold(stand, rows),
+            ],
             doubled=[
                 *_doubled_rows(people, rows),
                 *_doubled_mails(rows, mails, repeats),
                 *_unequal_answers(people),
+                *_told_as_two(stand, rows),
                 *_seats(),
             ],
             broken=[*people.log.wrong, *_order(people, rows), *_lines(), *_records()],
@@ -171,6 +178,35 @@ def _unequal_answers(people: People) -> Iterator[str]:
             yield f"{who} was sent to {len(found)} places"
 
 
+def _untold(stand: Stand, rows: dict[str, _Person]) -> Iterator[str]:
+    """Whoever registered is handed over to the product, in the end."""
+    told = _told(stand)
+    for who, person in rows.items():
+        owed = select(Webhook.state).where(Webhook.entry_id == person.entry.id)
+        states = db.session.scalars(owed).all()
+        if person.registration is not None and list(states) != ["delivered"]:
+            yield f"the registration of {who} is owed to the product as {list(states)}"
+        if person.registration is not None and not told[str(person.registration.id)]:
+            yield f"the product never heard of {who}"
+
+
+def _told_as_two(stand: Stand, rows: dict[str, _Person]) -> Iterator[str]:
+    """P10: one hand-over effect, for the product knows by the id what it was told before."""
+    told = _told(stand)
+    for who, person in rows.items():
+        ids = told[str(person.registration.id)] if person.registration else set()
+        if len(ids) > 1:
+            yield f"the product was told of {who} as {len(ids)}"
+
+
+def _told(stand: Stand) -> dict[str, set[str]]:
+    """The webhook-ids by which the product was told, by registration."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for one in list(stand.product.told):
+        found[json.loads(one.body)["data"]["id"]].add(one.webhook_id)
+    return found
+
+
 def _seats() -> Iterator[str]:
     """P3, P4, P7, P12: of everybody, not only of those who were there at the fault."""
     gate = db.session.scalars(select(Gate)).one()
@@ -265,12 +301,14 @@ def unsettled(stand: Stand) -> list[str]:
         waves = _count(Wave, Wave.state.in_(("planned", "running")))
         seats = _seats_for_who_waits()
         mails = _count(Message, Message.state.in_(("queued", "sending")))
+        webhooks = _count(Webhook, Webhook.state.in_(("pending", "sending")))
         notes = _count(LineChange) + _count(Crowd)
         astray = sum(missing + extra for _, missing, extra in differences())
     found = {
         "waves": waves,
         "seats free while people wait": seats,
         "mails": mails,
+        "webhooks": webhooks,
         "notes for the line": notes,
         "people astray in the line": astray,
     }

@@ -16,11 +16,13 @@ from tests.faults.breaks import (
     MemoryFull,
     ParentKilled,
     Passing,
+    ProductSays,
     Stopped,
     While,
 )
 from tests.faults.faults import Fault
 from tests.faults.proxy import Trouble
+from tests.faults.stand import PARTS
 
 SQLITE, POSTGRES = ("sqlite",), ("postgres",)
 PAST_ITS_LEASE = 62.0  # seconds
@@ -29,6 +31,8 @@ REFUSED = Trouble(refuse=True)
 HELD = Trouble(hold=True)
 SLOW = Trouble(delay=0.3)
 CUT = Trouble(cut_after=100)
+CUT_SOON = Trouble(cut_after=10)
+PRODUCT_AWAY = Passing("handover", "product", REFUSED)
 REPLY_TO_COMMIT_LOST = Trouble(after=b"COMMIT", swallow=True, once=True)
 COMMIT_UNHEARD = Trouble(after=b"COMMIT", unheard=True, once=True)
 REPLY_TO_MAIL_LOST = Trouble(after=b"\r\n.\r\n", swallow=True, once=True)
@@ -269,6 +273,41 @@ MAIL_SERVER = (
     ),
 )
 
+PRODUCT = (
+    Fault(
+        "hand-over's job killed after its lease",
+        At("handover.leased", "handover"),
+        during="complete",
+    ),
+    Fault(
+        "hand-over's job killed after the product's 2xx",
+        At("handover.delivered", "handover"),
+        during="complete",
+    ),
+    Fault("all of hand-over killed", Killed("handover"), during="complete", lasts=1),
+    Fault(
+        "one of two hand-over workers stopped past its lease",
+        At("handover.leased", "handover", "stop"),
+        during="complete",
+        lasts=PAST_ITS_LEASE,
+        beside={"handover2": "handover"},
+    ),
+    Fault("product refuses", Passing("handover", "product", REFUSED), during="complete", lasts=5),
+    Fault("product silent", Passing("handover", "product", HELD), during="complete", lasts=20),
+    Fault("product slow", Passing("handover", "product", SLOW), during="complete", lasts=3),
+    Fault("product cuts", Passing("handover", "product", CUT_SOON), during="complete", lasts=1),
+    Fault(
+        "the product's answer is lost",
+        Passing("handover", "product", Trouble(after=b"/hooks", swallow=True, once=True)),
+        during="complete",
+    ),
+    Fault("product answers 503", ProductSays(503), during="complete", lasts=3),
+    Fault("product answers 429", ProductSays(429), during="complete", lasts=3),
+    Fault("product answers 500 to one", ProductSays(500, 1), during="complete"),
+    Fault("product wants no more (410)", ProductSays(410), during="complete", lasts=3),
+    Fault("product away while people finish", PRODUCT_AWAY, during="complete", lasts=UNTIL_DONE),
+)
+
 REDIS = (
     Fault("Redis killed while people join", Killed("redis"), lasts=1),
     Fault("Redis lost while people join", Killed("redis", data=False), lasts=1, short=True),
@@ -388,14 +427,14 @@ SQL = (
     ),
     Fault(
         "SQLite's disk full while people join",
-        DiskFull(("web", "admission", "mail", "clock"), "unavailable"),
+        DiskFull(PARTS, "unavailable"),
         lasts=3,
         databases=SQLITE,
         short=True,
     ),
     Fault(
         "SQLite's disk full at the last step",
-        DiskFull(("web", "admission", "mail", "clock"), "unavailable"),
+        DiskFull(PARTS, "unavailable"),
         during="complete",
         lasts=3,
         databases=SQLITE,
@@ -415,4 +454,4 @@ CLOCK_AND_ALL = (
     Fault("a flood of joins at the last step", Flooded(512), during="complete", lasts=UNTIL_DONE),
 )
 
-FAULTS = (*WEB, *ADMISSION, *REBUILD, *MAIL, *MAIL_SERVER, *REDIS, *SQL, *CLOCK_AND_ALL)
+FAULTS = (*WEB, *ADMISSION, *REBUILD, *MAIL, *MAIL_SERVER, *PRODUCT, *REDIS, *SQL, *CLOCK_AND_ALL)

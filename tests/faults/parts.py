@@ -21,6 +21,7 @@ UP_WITHIN = 60.0  # seconds
 END_WITHIN = 30.0  # seconds that SIGTERM may take
 KEPT = 300  # lines of what a part said
 FIRED = "failpoint "
+STARTED: set[int] = set()  # the pids of all programs that parts ever were
 
 
 @dataclass
@@ -132,6 +133,7 @@ class Part:
             start_new_session=True,
             restore_signals=False,  # a write to a full disk is to fail, not to kill
         )
+        STARTED.add(self.process.pid)
         threading.Thread(target=self._listen, args=(self.process,), daemon=True).start()
 
     def _listen(self, process: subprocess.Popen[str]) -> None:
@@ -141,6 +143,12 @@ class Part:
                 self.fired.append(line.strip())
             self.said.append(line.rstrip())
         process.stdout.close()
+
+
+def end_all() -> None:
+    """`kill -9` of whatever any part left, for whoever must end in a hurry."""
+    for pid in STARTED:
+        kill_session(pid)
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:

@@ -87,6 +87,8 @@ class Proxy:
                 self._hit(link)
                 return
             await self._both_ways(link, reader, from_server)
+        except asyncio.CancelledError:
+            pass  # the proxy ends
         finally:
             self.links.discard(link)
             writer.transport.abort()

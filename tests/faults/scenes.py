@@ -162,7 +162,23 @@ def still_owed(stand: Stand) -> list[str]:
 
 
 def _raise_capacity(stand: Stand) -> int:
-    """A seat less than people wait is free now; how many those are."""
+    """A seat less than people wait is free now; how many those are. SQL away is waited for."""
+    seats = 0
+
+    def raised() -> bool:
+        nonlocal seats
+        try:
+            seats = _raise_once(stand)
+        except SQLAlchemyError:
+            return False
+        return True
+
+    if not wait_until(raised, within=QUIET_WITHIN):
+        raise TimeoutError("the gate can't be set")
+    return seats
+
+
+def _raise_once(stand: Stand) -> int:
     with stand.app.app_context(), reading():
         waiting = db.session.scalar(select(func.count(Entry.id)).where(projection.in_line())) or 0
     seats = max(1, waiting - 1)

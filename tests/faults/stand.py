@@ -14,19 +14,23 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 from flask import Flask
 from redis import Redis
 
-from tests import servers
+from tests import products, servers
 from tests.faults.parts import FIRED, Part, environment, in_procfile, wait_until
 from tests.faults.proxy import Proxies, Proxy, Server, proxies
+from tests.products import Product
 from tests.servers import SmtpSink
 from waitlist import create_app
 from waitlist.admission import gate
 from waitlist.config import ROOT, load
 from waitlist.extensions import db
+from waitlist.handover import endpoints
+from waitlist.handover.endpoints import Who
 from workers.development.parts import redis_answers, redis_command
 from workers.development.service import free_port
 
@@ -36,25 +40,30 @@ POSTGRES = {  # what was committed must outlive kill -9 of its processes, not th
 }
 KEEP_EVERY = 0.2  # seconds
 RATE = 36_000  # people an hour
-PARTS = ("web", "admission", "mail", "clock")
 COMMANDS = {
     "web": in_procfile("web"),
     "admission": in_procfile("worker_admission"),
     "mail": in_procfile("worker_mail"),
+    "handover": in_procfile("worker_handover"),
     "clock": in_procfile("clock"),
 }
+PARTS = tuple(COMMANDS)
 
 
 class Stand:
     """One running copy of the service on `database` (sqlite or postgres)."""
 
-    def __init__(self, database: str, folder: Path, sink: SmtpSink, around: Proxies) -> None:
-        self.database, self.folder, self.sink, self.around = database, folder, sink, around
+    def __init__(
+        self, database: str, folder: Path, sink: SmtpSink, product: Product, around: Proxies
+    ) -> None:
+        self.database, self.folder, self.around = database, folder, around
+        self.sink, self.product = sink, product
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.parts: dict[str, Part] = {}
         self.proxies: dict[tuple[str, str], Proxy] = {}
         self.serial = count(1)
+        self.told_before = 0  # webhooks that the product was told before a break of it
         self.home = folder  # of PostgreSQL's cluster
         self.held: list[AbstractContextManager[None]] = []  # locks of others
         self._closing = threading.Event()
@@ -139,7 +148,11 @@ class Stand:
         """Change the gate as `flask gate set` does."""
         with self.app.app_context():
             gate.change(actor="harness", now=datetime.now(UTC), **wanted)
-            db.session.remove()
+
+    @staticmethod
+    def operator() -> Who:
+        """Who gives the harness's commands, now."""
+        return Who("harness", "", datetime.now(UTC))
 
     def close(self) -> None:
         """End everything at once."""
@@ -211,6 +224,8 @@ class Stand:
                 "MAIL_PER_MINUTE": "1000000",
                 "MAIL_BOUNCES_SLOW": "100",
                 "MAIL_BOUNCES_STOP": "100",
+                "LAST_STEP_ALARM": "100",
+                "WEBHOOK_ALLOW": "127.0.0.0/8",
                 "JOINS_A_MINUTE": "1000000",
                 "WAVE_UNDO": "0",
                 **more,
@@ -231,6 +246,7 @@ class Stand:
                 "redis": self.socket,
                 "sql": self.home / ".s.PGSQL.5432",
                 "mail": self.sink.port,
+                "product": int(urlsplit(self.product.url).port or 0),
             }
             self.proxies[part, to] = self.around.before(servers_by_name[to])
         return self.proxies[part, to]
@@ -244,8 +260,11 @@ class Stand:
         return create_app(load(self._environ("harness", own)))
 
     def _open(self) -> None:
-        """A gate that is open, has a pace, and no seat yet; a line that is built."""
+        """A gate that is open, has a pace, and no seat yet; a product; a line that is built."""
         self.set_gate(capacity=0, rate=RATE, paused=False)
+        url = f"http://127.0.0.1:{self.proxy('handover', 'product').port}/hooks"
+        with self.app.app_context():
+            endpoints.add(url, who=self.operator())
         built = self.redis.exists
         if not wait_until(lambda: bool(built("{waitlist:general}:epoch")), within=60):
             raise RuntimeError(f"no tick came: {self.parts['admission'].last_words()}")
@@ -257,8 +276,9 @@ def stand(database: str) -> Iterator[Stand]:
     with contextlib.ExitStack() as stack:
         name = stack.enter_context(tempfile.TemporaryDirectory(prefix="wl-f-"))
         sink = stack.enter_context(servers.smtp_sink())
+        product = stack.enter_context(products.listening())
         around = stack.enter_context(proxies())
-        one = Stand(database, Path(name), sink, around)
+        one = Stand(database, Path(name), sink, product, around)
         if database == "postgres":
             one.home = stack.enter_context(servers.postgres_home())
         with one:

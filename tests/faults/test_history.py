@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import cast
@@ -11,7 +13,7 @@ from typing import cast
 import pytest
 from flask import Flask
 from redis import Redis
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 
 from tests import people as cast_of
 from tests.conftest import Deliver
@@ -20,31 +22,53 @@ from tests.faults.history import Verdict
 from tests.faults.people import Answer, People
 from tests.faults.stand import Stand
 from tests.people import ALICE, BOB
+from tests.products import Product, Told
 from tests.servers import SmtpSink
 from waitlist import projection
 from waitlist.extensions import db
-from waitlist.models import Entry, Gate, Invitation, LineChange, Message, PlaceChange, Registration
+from waitlist.handover import endpoints
+from waitlist.handover.endpoints import Who
+from waitlist.models import (
+    Entry,
+    Gate,
+    Invitation,
+    LineChange,
+    Message,
+    PlaceChange,
+    Registration,
+    Webhook,
+)
 
 
 @pytest.fixture
 def people(app: Flask, sink: SmtpSink, now: datetime, deliver: Deliver) -> People:
     """Alice, who joined, was invited and finished, and Bob, who waits; all of it was answered."""
-    stand = cast(Stand, SimpleNamespace(app=app, sink=sink))
+    stand = cast(Stand, SimpleNamespace(app=app, sink=sink, product=Product()))
     found = People(stand, "nobody", 0)
     found.addresses = [ALICE, BOB]
     for at, who in enumerate(found.addresses):
         cast_of.wait_in_line(who, now=now)
         found.log.answers += [_answer("join", who, at), _answer("confirm", who, at)]
-    cast_of.open_gate(1, now=now)
+    endpoints.add("https://product.example.com/hooks", who=Who("test", "", now))
     deliver(now)
     cast_of.admit(1, now=now + timedelta(seconds=2))
     deliver(now + timedelta(seconds=3))
     cast_of.register(cast_of.find(ALICE), "ada", now=now + timedelta(seconds=4))
     deliver(now + timedelta(seconds=5))
+    _tell(stand.product)
     found.log.answers.append(_answer("complete", ALICE, 9))
     projection.require_valid()
     db.session.commit()
     return found
+
+
+def _tell(product: Product) -> None:
+    """As if the product had taken what it is owed."""
+    webhook = db.session.scalars(select(Webhook)).one()
+    body = json.dumps({"data": {"id": str(webhook.subject_id)}}).encode()
+    product.told.append(Told("/hooks", {"webhook-id": webhook.webhook_id}, body))
+    db.session.execute(update(Webhook).values(state="delivered"))
+    db.session.commit()
 
 
 def _answer(what: str, who: str, at: float) -> Answer:
@@ -92,6 +116,10 @@ def _without_deadline() -> None:
     db.session.execute(update(Invitation).values(expires_at=None))
 
 
+def _never_handed_over() -> None:
+    db.session.execute(update(Webhook).values(state="attention"))
+
+
 def _seats_too_many() -> None:
     db.session.execute(update(Gate).values(capacity=0))
 
@@ -116,6 +144,10 @@ def _out_of_rank() -> None:
         (_not_confirmed, f"{BOB} confirmed, and is pending"),
         (_never_mailed, f"mail invitation of {ALICE} is queued"),
         (_without_deadline, f"the invitation of {ALICE} has no deadline"),
+        (
+            _never_handed_over,
+            f"the registration of {ALICE} is owed to the product as ['attention']",
+        ),
         (_seats_too_many, "1 seats are used, of 0"),
         (_counted_wrong, "gate counts 0 seats, and 1 are used"),
         (_released_and_used, "is released and used"),
@@ -154,6 +186,20 @@ def test_it_finds_a_mail_that_went_before_its_commit(people: People) -> None:
     stray.replace_header("Message-ID", "<99.0@join.example.com>")
     people.stand.sink.messages.append(stray)
     assert "and SQL owes none like it" in _told(people)
+
+
+def test_it_finds_a_product_that_never_heard(people: People) -> None:
+    people.stand.product.told.clear()
+    assert f"the product never heard of {ALICE}" in _told(people)
+
+
+def test_a_product_may_be_told_twice_but_not_as_of_two(people: People) -> None:
+    """P10."""
+    told = people.stand.product.told
+    told.append(told[0])
+    assert _told(people) == ""
+    told.append(replace(told[0], headers={"webhook-id": "another"}))
+    assert f"the product was told of {ALICE} as 2" in _told(people)
 
 
 def test_it_finds_two_answers_to_one_form(people: People) -> None:
