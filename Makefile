@@ -6,7 +6,7 @@ PYTEST_ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test bench check translations clean
+.PHONY: help run demo test bench faults check translations clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -22,6 +22,9 @@ test: .venv/installed-dev  ## run the tests (PYTEST_ARGS="-k place" picks some)
 
 bench: .venv/installed-dev  ## measure it beside its ceilings (QUICK=1, FULL=1, ONLY=place,line)
 	@$(BIN)/python -m tests.bench
+
+faults: .venv/installed-dev  ## break it in every way on SQLite and PostgreSQL (DATABASE=sqlite, ONLY=words)
+	@$(BIN)/python -m tests.faults
 
 check: .venv/installed-dev  ## style, types, translations, house rules
 	@$(BIN)/ruff check --quiet .

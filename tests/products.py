@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -75,7 +76,7 @@ def listening(
         def log_message(self, *_words: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer((host, port), Listener)
+    server = _Quiet((host, port), Listener)
     server.daemon_threads = True
     if certificate is not None:
         speaking = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -90,6 +91,14 @@ def listening(
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class _Quiet(ThreadingHTTPServer):
+    """A server to which a connection that is reset is nothing to talk about."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def _answer(asked: BaseHTTPRequestHandler, answered: Answered) -> None:

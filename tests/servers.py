@@ -65,12 +65,12 @@ def postgres_server(settings: Mapping[str, str] = HASTE) -> Iterator[str]:
     if given := os.environ.get("TEST_DATABASE_URL"):
         yield make_url(given).set(drivername="postgresql+psycopg").render_as_string(False)
         return
-    with _postgres_home() as home:
+    with postgres_home() as home:
         options = [f"--{name}={value}" for name, value in settings.items()]
-        server = _postgres(home, "postgres", "-k", str(home), *options)
+        server = postgres_program(home, "postgres", "-k", str(home), *options)
         url = f"postgresql+psycopg://postgres@/postgres?host={home}"
         try:
-            _wait(lambda: _connects(url), server)
+            _wait(lambda: connects(url), server)
             yield url
         finally:
             server.send_signal(signal.SIGINT)  # ends open sessions, too
@@ -102,7 +102,7 @@ def locked(url: str) -> Iterator[None]:
             yield
         return
     with contextlib.closing(
-        sqlite3.connect(make_url(url).database or "", isolation_level=None)
+        sqlite3.connect(make_url(url).database or "", isolation_level=None, check_same_thread=False)
     ) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
@@ -131,7 +131,8 @@ class SmtpSink:
 
     `answers` go to the next messages, one each: a mail is kept if its answer starts with
     2; "drop" keeps it and hangs up without an answer, as a server that dies after DATA.
-    `rcpt_answer` goes to every recipient instead of 250; `delay` (seconds) to every DATA.
+    `rcpt_answer` goes to every recipient instead of 250, and `refused` counts them; `delay`
+    (seconds) to every DATA.
     `pipelines`: it says that it takes several commands at once (it always does).
     """
 
@@ -139,6 +140,7 @@ class SmtpSink:
     messages: list[Received] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
     rcpt_answer: str | None = None
+    refused: int = 0
     delay: float = 0.0
     pipelines: bool = True
 
@@ -160,6 +162,7 @@ class SmtpSink:
     ) -> str:
         """Take the recipient, or answer as told."""
         if self.rcpt_answer:
+            self.refused += 1
             return self.rcpt_answer
         envelope.rcpt_tos.append(address)
         return "250 OK"
@@ -279,7 +282,7 @@ def _received(envelope: Envelope) -> Received:
 
 
 @contextlib.contextmanager
-def _postgres_home() -> Iterator[Path]:
+def postgres_home() -> Iterator[Path]:
     """A folder with a short path and a fresh cluster; it goes away again.
 
     PostgreSQL refuses to run as root. Then it runs as `nobody`, from a copy of the
@@ -287,32 +290,43 @@ def _postgres_home() -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory(prefix="wl-", ignore_cleanup_errors=True) as name:
         home = Path(name)
-        if os.geteuid() == 0:
+        if postgres_user():
             for source in filter(Path.is_dir, (PACKAGE, LIBRARIES)):
                 skipped = shutil.ignore_patterns("include", "__pycache__")
                 shutil.copytree(source, home / source.name, symlinks=True, ignore=skipped)
             shutil.chown(home, UNPRIVILEGED)
-        making = _postgres(home, "initdb", *INITDB)
+        making = postgres_program(home, "initdb", *INITDB)
         if making.wait(START_WITHIN):
             raise RuntimeError(f"initdb ended with status {making.returncode}")
         yield home
 
 
-def _postgres(home: Path, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+def postgres_program(home: Path, program: str, *arguments: str) -> subprocess.Popen[bytes]:
     """Start one of PostgreSQL's programs on the cluster of `home`."""
-    root = os.geteuid() == 0
-    folder = (home if root else SITE) / PACKAGE.name / "pginstall" / "bin"
     with (home / "log").open("ab") as log:
         return subprocess.Popen(
-            [str(folder / program), "-D", str(home / "cluster"), *arguments],
-            user=UNPRIVILEGED if root else None,
+            postgres_command(home, program, *arguments),
+            user=postgres_user(),
             cwd=home,
             stdout=log,
             stderr=log,
         )
 
 
-def _connects(url: str) -> bool:
+def postgres_command(home: Path, program: str, *arguments: str) -> list[str]:
+    """The command of one of PostgreSQL's programs on the cluster of `home`."""
+    programs = home if postgres_user() else SITE
+    folder = programs / PACKAGE.name / "pginstall" / "bin"
+    return [str(folder / program), "-D", str(home / "cluster"), *arguments]
+
+
+def postgres_user() -> str | None:
+    """Who PostgreSQL must run as; None for whoever we are."""
+    return UNPRIVILEGED if os.geteuid() == 0 else None
+
+
+def connects(url: str) -> bool:
+    """Whether a PostgreSQL answers there."""
     try:
         _command(url, "SELECT 1")
     except psycopg.OperationalError:

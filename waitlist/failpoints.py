@@ -2,6 +2,10 @@
 
 `FAILPOINT=name:action[@n]` acts at the n-th passing (the first unless told): `kill` and
 `stop` send that signal to this process, `sleep` waits five seconds, `raise` raises.
+
+`FAILPOINT=@FILE` does what the first line of a file says, if there is one. Who acts takes the
+file away, so of all processes that look there one acts, once, and any of them can be broken
+while it runs. Passings are counted anew for each text of the file.
 """
 
 from __future__ import annotations
@@ -11,6 +15,8 @@ import signal
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
+from pathlib import Path
 
 _passed: Counter[str] = Counter()
 
@@ -20,13 +26,29 @@ def failpoint(name: str) -> None:
     wanted = os.environ.get("FAILPOINT")
     if not wanted:
         return
-    place, _, rest = wanted.partition(":")
-    action, _, nth = rest.partition("@")
+    file = Path(wanted[1:]) if wanted.startswith("@") else None
+    text = _read(file) if file else wanted
+    place, _, rest = text.partition("\n")[0].partition(":")
     if place != name:
         return
-    _passed[name] += 1
-    if _passed[name] == int(nth or 1):
+    action, _, nth = rest.partition("@")
+    _passed[text] += 1
+    if _passed[text] == int(nth or 1) and (file is None or _taken(file)):
         _act(name, action)
+
+
+def _read(file: Path) -> str:
+    with suppress(FileNotFoundError):
+        return file.read_text()
+    return ""
+
+
+def _taken(file: Path) -> bool:
+    """Whether we, and nobody else, took the file away."""
+    with suppress(FileNotFoundError):
+        file.unlink()
+        return True
+    return False
 
 
 def _act(name: str, action: str) -> None:

@@ -210,3 +210,23 @@ def _held(message: Leased) -> Any:
     return update(Message).where(
         Message.id == message.id, Message.state == "sending", Message.lease == message.lease
     )
+
+
+def set_back(gap: timedelta, *, now: datetime) -> None:
+    """Owe in time, in the caller's transaction, what a clock put off that was ahead and went back.
+
+    `gap` is below zero. What was staged meanwhile is due so much sooner, what was tried in vain
+    at once; no lease is longer than one from now on.
+    """
+    waits = select(Message).where(Message.state == "queued", Message.due_at > now)
+    for message in db.session.scalars(waits.order_by(Message.id).with_for_update()):
+        if message.created_at > now:
+            message.due_at += gap
+        elif message.reason:
+            message.due_at = now
+    db.session.execute(
+        update(Message)
+        .where(Message.state == "sending", Message.leased_until > now + LEASE)
+        .values(leased_until=now + LEASE)
+        .execution_options(synchronize_session=False)
+    )

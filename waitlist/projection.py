@@ -160,8 +160,10 @@ def rebuild(cohort_id: int) -> int:
     First SQL gets the new epoch: from then on nothing is applied to the old line, so all
     that happens during the filling stays noted. The notes are applied to the filling too,
     but only `catch_up` on the line itself deletes them: another rebuild may need them.
+    `LineUnavailable` if another began since: theirs is the line.
     """
     line = _begun_anew(cohort_id)
+    failpoint("rebuild.begun")
     filling = line.fresh()
     for page in standing.in_sql(_stands_in(cohort_id)):
         filling.fill(page)
@@ -169,6 +171,8 @@ def rebuild(cohort_id: int) -> int:
     _apply_notes(cohort_id, filling)
     crowds.fill(cohort_id, filling, _stands_in(cohort_id))
     failpoint("rebuild.before-swap")
+    if of_cohort(cohort_id).epoch != line.epoch:  # theirs may be in place: leave it
+        raise LineUnavailable("another rebuild began after this one")
     filling.swap()
     take_in(cohort_id)
     return line.length()

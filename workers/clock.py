@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from waitlist import create_app, estimates, leasing, patience
 from waitlist.errors import SettingInvalid
 from waitlist.extensions import db, reading
+from waitlist.failpoints import failpoint
 from waitlist.handover import leasing as webhooks
 from waitlist.onboarding import failures, invitations
 from waitlist.wake import wake
@@ -53,6 +54,7 @@ def tick(*, now: datetime) -> None:
         gap = invitations.beat(now=now)
         if gap:
             log.warning("the clock was away; deadlines shifted", seconds=gap.total_seconds())
+        failpoint("clock.before-wake")
         wake("admission")
         with reading():
             mail_is_due = leasing.is_due(now=now)

@@ -11,7 +11,7 @@ from flask import Flask
 from tests import people, tables
 from tests.conftest import Deliver
 from tests.people import ALICE, BOB, form
-from waitlist import links, outbox, seats
+from waitlist import leasing, links, outbox, seats
 from waitlist.admission import gate, waves
 from waitlist.errors import InvitationClosed
 from waitlist.extensions import db
@@ -195,3 +195,25 @@ def test_a_seat_given_back_cancels_the_mail_of_its_invitation_and_no_other(
     owed = people.mails_owed(alice)
     assert ("invitation", "cancelled") in owed
     assert ("act", "queued") in owed
+
+
+def test_a_clock_that_was_ahead_and_stepped_back_leaves_no_mail_behind(
+    app: Flask, now: datetime, deliver: Deliver
+) -> None:
+    """P16, P18: what it staged is due at its own moment by the right clock, and is leased."""
+    ahead = now + 2 * HOUR
+    invitations.beat(now=ahead)
+    people.join(ALICE, now=ahead)
+    assert deliver(now + SECOND) == []
+    invitations.beat(now=now)
+    assert len(deliver(now + SECOND)) == 1
+
+
+def test_a_lease_of_a_clock_that_was_ahead_ends_as_soon_as_any(app: Flask, now: datetime) -> None:
+    """P16, P18: else a mail whose worker died then would wait for hours."""
+    ahead = now + 2 * HOUR
+    invitations.beat(now=ahead)
+    people.join(ALICE, now=ahead)
+    assert leasing.lease(now=ahead)
+    invitations.beat(now=now)
+    assert len(outbox.overdue(now=now + outbox.LEASE + SECOND)) == 1

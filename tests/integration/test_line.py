@@ -220,6 +220,19 @@ def test_a_redis_that_is_lost_during_a_rebuild_ends_in_no_half_line(
     assert tables.line_in_redis(redis) == tables.line_in_sql()
 
 
+@pytest.mark.parametrize("moment", ["rebuild.filled", "rebuild.before-swap"])
+def test_a_rebuild_that_was_stopped_leaves_the_line_of_a_later_one_alone(
+    app: Flask, redis: Redis, now: datetime, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """P13: else admission waits for a third one."""
+    people.crowd(4, now=now)
+    _at(moment, monkeypatch, lambda: projection.rebuild(GENERAL))
+    with pytest.raises(LineUnavailable):
+        projection.rebuild(GENERAL)
+    assert projection.of_cohort(GENERAL).is_valid()
+    assert tables.line_in_redis(redis) == tables.line_in_sql()
+
+
 def test_a_line_that_was_spelled_otherwise_is_rebuilt(
     app: Flask, redis: Redis, now: datetime
 ) -> None:

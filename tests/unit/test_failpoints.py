@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +47,32 @@ def test_it_refuses_an_unknown_action(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAILPOINT", "here:explode")
     with pytest.raises(ValueError, match="explode"):
         failpoint("here")
+
+
+def test_a_file_breaks_a_running_process_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "failpoint"
+    monkeypatch.setenv("FAILPOINT", f"@{file}")
+    failpoint("here")
+    for when in ("first", "second"):
+        file.write_text(f"here:raise@2\nthe {when} time\n")
+        failpoint("here")
+        failpoint("elsewhere")
+        with pytest.raises(RuntimeError):
+            failpoint("here")
+        assert not file.exists()
+        failpoint("here")
+
+
+def test_of_two_processes_that_look_into_a_file_one_acts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "failpoint"
+    file.write_text("here:raise\n")
+    monkeypatch.setenv("FAILPOINT", f"@{file}")
+    monkeypatch.setattr(failpoints, "_read", lambda read: (read.read_text(), read.unlink())[0])
+    failpoint("here")  # another took it between our reading and our acting
 
 
 def test_kill_ends_the_process_and_says_so() -> None:

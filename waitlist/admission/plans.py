@@ -27,7 +27,7 @@ from waitlist.policy.waves import Plan, Share
 
 TO_DO = ("planned", "running")
 DUE = text("state IN ('planned', 'running')")  # in the words of the index
-LEFT_ALONE = timedelta(minutes=1)  # after which the clock takes up what a command left
+LEFT_ALONE = timedelta(seconds=45)  # after which the clock takes up what a command left
 ROUNDS_A_TICK = 5  # of one wave: the next tick goes on with it, so that no tick is late
 
 WHY = {

@@ -197,6 +197,8 @@ def _remember(credit: Mapping[int, float]) -> None:
 
 def _follow(drawing: Drawing, taken: Mapping[int, Taken], *, read_at: int) -> list[int]:
     """Take those who came in out of their lines; the notes that may be forgotten."""
+    if taken:
+        failpoint("admission.before-removal")
     done = [
         note
         for id_, theirs in taken.items()

@@ -80,6 +80,24 @@ def take_over(*, now: datetime) -> None:
     db.session.commit()
 
 
+def set_back(gap: timedelta, *, now: datetime) -> None:
+    """Owe in time, in the caller's transaction, what a clock put off that was ahead and went back.
+
+    `gap` is below zero. Who is away is probed at once, and no lease is longer than one from now on.
+    """
+    waits = select(Webhook).where(
+        Webhook.state == "pending", Webhook.due_at > now, Webhook.created_at > now
+    )
+    for webhook in db.session.scalars(waits.order_by(Webhook.id).with_for_update()):
+        webhook.due_at += gap
+    quietly = {"synchronize_session": False}
+    leased = Webhook.state == "sending", Webhook.leased_until > now + LEASE
+    late = update(Webhook).where(*leased).values(leased_until=now + LEASE)
+    away = update(WebhookEndpoint).where(WebhookEndpoint.probe_at > now).values(probe_at=now)
+    for statement in (late, away):
+        db.session.execute(statement, execution_options=quietly)
+
+
 def set_aside() -> None:
     """Of disabled endpoints, let what is owed wait until it is replayed. Commits, in batches."""
     with reading():

@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 
-from waitlist import links, postage, projection, seats
+from waitlist import links, outbox, postage, projection, seats
 from waitlist.errors import NotReissued
 from waitlist.extensions import db, insert_unless_known, reading, rows_changed
 from waitlist.failpoints import failpoint
+from waitlist.handover import leasing as webhooks
 from waitlist.models import Entry, Heartbeat, Invitation, PlaceChange
 from waitlist.onboarding import reissue
 from waitlist.onboarding.registering import Invited
@@ -46,7 +47,9 @@ def _lapse_some(*, now: datetime) -> int:
     seats.lock()
     found = db.session.scalars(over).all()  # again: a deadline may have been shifted meanwhile
     lapsed = seats.give_back(found, as_="expired", entries_as="lapsed", now=now)
+    failpoint("lapse.before-commit")
     db.session.commit()
+    failpoint("lapse.committed")
     return len(lapsed)
 
 
@@ -135,7 +138,8 @@ def _did_before(entry_id: int, pressed_id: int) -> str | None:
 def beat(*, now: datetime) -> timedelta:
     """Note that the clock is alive; after an outage, or a step of it, shift what fell due in it.
 
-    Gives the gap that was made up for (zero: none), so that downtime never expires anybody.
+    Gives the gap that was made up for (zero: none), so that downtime never expires anybody. What
+    a clock that was ahead put off is owed now that it went back.
     """
     first = insert_unless_known(Heartbeat, Heartbeat.name).values(name="clock", at=now)
     db.session.execute(first)
@@ -146,6 +150,9 @@ def beat(*, now: datetime) -> timedelta:
         return timedelta()
     if gap > deadlines.OUTAGE:
         _shift_deadlines(pulse.at, now)
+    if gap < -deadlines.OUTAGE:
+        outbox.set_back(gap, now=now)
+        webhooks.set_back(gap, now=now)
     pulse.at = now
     db.session.commit()
     return gap if gap > deadlines.OUTAGE else timedelta()

@@ -236,6 +236,7 @@ def _confirm(entry: Entry, *, now: datetime) -> None:
         outbox.stage("standing", [entry.id], now=now)
     failpoint("confirm.before-commit")
     db.session.commit()
+    failpoint("confirm.committed")
 
 
 def expire_unconfirmed(*, now: datetime) -> int:

@@ -20,7 +20,7 @@ def kill_session(leader: int) -> None:
     """End, without asking, everything that still lives in the session of `leader`."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
-    for pid in _members(leader):
+    for pid in members(leader):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
 
@@ -40,13 +40,13 @@ def end_leftovers(pids_file: Path, mark: str, *, patience: float) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(leader, signal.SIGTERM)
     deadline = time.monotonic() + patience
-    while any(map(_members, ours)) and time.monotonic() < deadline:
+    while any(map(members, ours)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    for leader in filter(_members, ours):
+    for leader in filter(members, ours):
         kill_session(leader)
 
 
-def _members(leader: int) -> list[int]:
+def members(leader: int) -> list[int]:
     """The processes of a session; none where there is no /proc to read."""
     return [int(entry.name) for entry in PROC.glob("[0-9]*") if _session(entry.name) == leader]
 
@@ -59,7 +59,7 @@ def _session(pid: str) -> int | None:
 
 
 def _carries(leader: int, mark: str) -> bool:
-    return any(mark.encode() in _environment(pid) for pid in _members(leader))
+    return any(mark.encode() in _environment(pid) for pid in members(leader))
 
 
 def _environment(pid: int) -> list[bytes]:

@@ -31,6 +31,7 @@ from waitlist.handover.endpoints import Who
 from waitlist.handover.sending import AT_ONCE, Answer
 from waitlist.handover.settling import Tried
 from waitlist.models import Entry, Registration, Webhook, WebhookAttempt, WebhookEndpoint
+from waitlist.onboarding import invitations
 from waitlist.policy import retrying
 from waitlist.policy.retrying import Verdict
 
@@ -418,3 +419,15 @@ def _wait(for_what: Callable[[], bool]) -> None:
             return
         waiting.wait(0.02)
     raise AssertionError("it didn't come")
+
+
+def test_a_clock_that_was_ahead_and_stepped_back_leaves_no_webhook_behind(
+    endpoint: WebhookEndpoint, register: Register, hand_over: HandOver, now: datetime
+) -> None:
+    """P16, P18: what it owed is due at its own moment by the right clock."""
+    ahead = now + 2 * HOUR
+    invitations.beat(now=ahead)
+    register(ahead)
+    assert hand_over(now + MINUTE) == []
+    invitations.beat(now=now)
+    assert len(hand_over(now + MINUTE)) == 1
