@@ -276,7 +276,7 @@ def test_the_form_asks_the_database_no_more_than_the_api(
     with tables.counting() as work:
         answer = send()
     assert answer.status_code in (201, 303)
-    assert (work.statements, work.commits) == (8 if POSTGRES else 6, 1)
+    assert (work.statements, work.commits) == (9 if POSTGRES else 7, 1)
 
 
 @pytest.mark.parametrize("cuts", [True, False], ids=["cut", "silent"])
