@@ -168,7 +168,8 @@ def _iso(at: datetime | None) -> str | None:
 
 def _limit(gate: Gate, waiting_open: int, waiting_now: int, *, now: datetime) -> str:
     budget = bounds.of_tick(gate, now=now)
-    if budget.limit in ("paused", "capacity", "bounces", "health") or waiting_now:
+    is_full = budget.limit == "capacity" and not budget.people
+    if is_full or budget.limit in ("paused", "bounces", "health") or waiting_now:
         return budget.limit
     return "hours" if waiting_open else "nobody"
 

@@ -179,7 +179,8 @@ def _invitations(entry: Entry) -> Iterator[Happening]:
             by = f"invited afresh, generation {invitation.generation}"
         yield Happening(invitation.created_at, f"{by}: {name}")
         if invitation.mailed_at is not None:
-            yield Happening(invitation.mailed_at, f"{name} mailed, until {invitation.expires_at}")
+            until = f"{invitation.expires_at:%F %H:%M} UTC"
+            yield Happening(invitation.mailed_at, f"{name} mailed, until {until}")
         if invitation.ended_at is not None:
             yield Happening(invitation.ended_at, f"{name} {invitation.state}")
     registered = select(Registration).where(Registration.entry_id == entry.id)
