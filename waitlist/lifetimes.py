@@ -33,7 +33,7 @@ class Taken(Protocol):
 
 def begin(taken: Mapping[int, Taken], *, now: datetime) -> None:
     """Begin what runs from the acceptance of these mails, by message, unless it runs already."""
-    lifetimes = dict.fromkeys((*outbox.INVITES, "sorry"), settings().invite_within) | {
+    lifetimes = dict.fromkeys(outbox.INVITES, settings().invite_within) | {
         "confirm": settings().confirm_within,
         "act": deadlines.ACT_WITHIN,
     }

@@ -1,6 +1,7 @@
 """The outbox: mails that are owed, staged in the transaction that owes them.
 
-queued → sending (leased) → sent | bounced | cancelled. A lease carries a number, and only
+queued → sending (leased) → sent | bounced | cancelled; `policy.reports` tells what becomes of
+what was sent. A lease carries a number, and only
 its holder may mark the message, so a worker that was stopped past its lease changes nothing.
 What can't be written, or takes its workers down with it, is set aside as `dead`: the others go
 on, and an operator tries it again or drops it (`undelivered`).
@@ -42,7 +43,8 @@ MOST_LOST = 3  # leases whose worker didn't come back, after which it may be the
 # the order in which mail goes: invitation, fresh link, apology, confirm, all else
 PRIORITIES = {"invitation": 0, "renewal": 1, "apology": 2, "sorry": 2, "confirm": 3}
 LAST_PRIORITY = 4
-INVITES = ("invitation", "renewal")  # kinds that bring an invitation's link: its time runs then
+CANCELLABLE = ("queued", "dead")  # states of a mail that can be held back
+INVITES = ("invitation", "renewal", "sorry")  # kinds that bring a link: its time runs then
 
 
 def stage(
@@ -93,7 +95,7 @@ def cancel(which: ColumnElement[bool], *, reason: str) -> int:
     """
     return rows_changed(
         update(Message)
-        .where(which, Message.state.in_(("queued", "dead")))
+        .where(which, Message.state.in_(CANCELLABLE))
         .values(state="cancelled", reason=reason)
     )
 

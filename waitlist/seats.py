@@ -31,7 +31,7 @@ def take(by_cohort: Counter[int]) -> None:
 
 
 def release(by_cohort: Counter[int]) -> None:
-    """Count seats of registrations that are taken away as free. The caller holds the lock."""
+    """Count seats as free again, so many of each cohort. The caller holds the gate's lock."""
     for cohort_id, people in sorted(by_cohort.items()):
         _add(cohort_id, -people)
 
@@ -60,8 +60,7 @@ def give_back(
         .values(state=entries_as)
         .execution_options(synchronize_session=False)
     )
-    for cohort_id, people in sorted(Counter(cohort for _, _, cohort in ended).items()):
-        _add(cohort_id, -people)
+    release(Counter(cohort for _, _, cohort in ended))
     projection.note_people(entry_ids)
     outbox.cancel(
         and_(  # found by their people: all that is queued would be looked through for the first
@@ -91,8 +90,7 @@ def forget(entry_id: int) -> int:
             .where(model.entry_id == entry_id)
             .execution_options(synchronize_session=False)
         )
-    for cohort_id, seats in sorted(held.items()):
-        _add(cohort_id, -seats)
+    release(held)
     return held.total()
 
 

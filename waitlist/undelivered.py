@@ -54,6 +54,7 @@ class Owed(NamedTuple):
     sent_at: datetime | None
     route: str | None
     invitation_id: int | None
+    invitation_state: str | None
     unmailed: bool
 
     def as_json(self) -> dict[str, Any]:
@@ -153,7 +154,7 @@ def _found(*which: ColumnElement[bool], most: int) -> list[Owed]:
             *(Message.id, Message.kind, Message.state, Entry.id, Entry.cohort_id, Entry.address),
             *(Entry.suppressed_at, Message.attempts, Message.reason, Message.created_at),
             *(Message.due_at, Message.leased_until, Message.sent_at, Message.route),
-            *(Message.invitation_id, func.coalesce(unmailed, False)),
+            *(Message.invitation_id, Invitation.state, func.coalesce(unmailed, False)),
         )
         .join(Entry, Entry.id == Message.entry_id)
         .outerjoin(Invitation, Invitation.id == Message.invitation_id)
@@ -198,9 +199,9 @@ def _why_not_again(one: Owed) -> str:
             return ""
         case "queued":
             return "" if one.attempts else "it wasn't tried yet, and goes in its order"
-        case "bounced" if one.kind in outbox.INVITES:
+        case "bounced" if one.invitation_id and one.invitation_state != "open":
             return (
-                "its invitation's seat went back when the address was refused. "
+                "its invitation is over, as its seat went back when the address was refused. "
                 f"If the address is good: flask person unsuppress {one.address}. "
                 "Then they are invited anew, at their old place"
             )
@@ -216,7 +217,7 @@ def _why_not_again(one: Owed) -> str:
 
 def _why_not_dropped(one: Owed) -> str:
     """Why a message can't be dropped; "" if it can."""
-    return "" if one.state in ("queued", "dead") else _over(one)
+    return "" if one.state in outbox.CANCELLABLE else _over(one)
 
 
 def _over(one: Owed) -> str:

@@ -100,6 +100,8 @@ def _letter(message: Row[Any], lease: int, *, now: datetime) -> Letter:
     closed = invitation.id is not None and _is_over(invitation, now=now)
     outdated = entry.state not in TRUE_OF.get(message.kind, (entry.state,))
     outdated |= entry.state == "removed"
+    if message.kind == "sorry":  # it tells of a link, or of a place
+        outdated |= (invitation.id is None) != (entry.state == "waiting")
     lost = message.state != "sending" or message.lease != lease
     unwanted = closed or outdated or lost or entry.suppressed_at is not None
     invitation_id, to = message.invitation_id, Envelope(entry.mail_to, _sender(message))

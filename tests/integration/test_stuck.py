@@ -15,7 +15,7 @@ from tests.people import ALICE, BOB, CAROL, mails_owed
 from tests.servers import Received, SmtpSink
 from tests.visitors import Browser, Operator
 from waitlist import lately, links, outbox
-from waitlist.admission import gate, waves
+from waitlist.admission import gate, progress, recall, waves
 from waitlist.extensions import db
 from waitlist.models import Audit, Entry, FinishFailure, Invitation, Message
 from waitlist.onboarding import completion, failures, invitations, mending, stuck
@@ -151,6 +151,36 @@ def test_one_that_is_over_is_issued_anew_and_that_counts_as_no_renewal(
     assert gate.verify() == {}
     assert visitor.get(f"/invite/{old}").status_code == 410
     assert people.register(alice, "ada", now=now + 83 * HOUR).handle == "ada"
+
+
+def test_a_recall_knows_that_a_mended_person_has_the_link(
+    alice: Entry, mend: Mend, deliver: Deliver, now: datetime
+) -> None:
+    """Whoever has it isn't put back in line unasked, and the wave counts them still."""
+    _fail(alice, at=now + HOUR)
+    later = now + 80 * HOUR
+    _lapse(alice, now=later)
+    assert mend(later).did == {"re-issued": 1}
+    deliver(later)
+    wave_id = people.invitation_of(alice).wave_id
+    assert progress.show(wave_id)[1].mailed == 1
+    done = recall.recall(wave_id, revoke=False, actor="test", reason="", now=later)
+    assert (done.back, [one.state for one in done.rest]) == (0, ["mailed"])
+    assert _invitations(alice)[-1] == ("open", 2)
+
+
+def test_who_is_invited_before_the_apology_for_no_seat_goes_isnt_told_of_none(
+    alice: Entry, mend: Mend, deliver: Deliver, now: datetime
+) -> None:
+    _fail(alice, at=now + HOUR)
+    later = now + 80 * HOUR
+    _lapse(alice, now=later)
+    gate.change(actor="test", now=later, paused=True)
+    assert mend(later).did == {"in line": 1}
+    gate.change(actor="test", now=later, paused=False)
+    waves.admit(1, cohort=None, actor="test", now=later)
+    assert not [mail for mail in deliver(later) if "because of us" in mail["Subject"]]
+    assert ("sorry", "cancelled") in mails_owed(alice)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import getpass
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import click
@@ -55,8 +56,12 @@ def refuse(sentence: str) -> NoReturn:
 
 
 def show_json(value: Any) -> None:
-    """Print a value as JSON."""
-    click.echo(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+    """Print a value as JSON, times in RFC 3339."""
+    click.echo(json.dumps(value, indent=1, ensure_ascii=False, default=_as_json))
+
+
+def _as_json(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from waitlist.errors import NamesSilent, RecordWrong
 from waitlist.mailcheck.findings import FAIL, PASS, WARN, Finding
 from waitlist.mailcheck.names import Names
-from waitlist.policy import dkim, dmarc, spf
+from waitlist.policy import dkim, dmarc, reach, spf
 from waitlist.policy.dmarc import Tags
 from waitlist.policy.spf import Verdict
 
@@ -162,4 +162,4 @@ def _replies(sender: Sender, names: Names) -> tuple[str, str]:
 
 def public(found: Sequence[str]) -> list[str]:
     """Those of these addresses that the world can see."""
-    return [at for at in found if ip_address(at.partition("%")[0]).is_global]
+    return [at for at in found if reach.is_public(ip_address(at.partition("%")[0]))]

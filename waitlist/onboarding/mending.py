@@ -20,7 +20,8 @@ from waitlist.errors import NotReissued
 from waitlist.extensions import db, reading, rows_changed, settings
 from waitlist.failpoints import failpoint
 from waitlist.models import Entry, Invitation, Message, PlaceChange
-from waitlist.onboarding import reissue, stuck
+from waitlist.onboarding import extending, reissue, stuck
+from waitlist.onboarding.by_hand import open_ones
 from waitlist.onboarding.stuck import Choice, Stuck
 from waitlist.wake import wake
 
@@ -97,7 +98,7 @@ def keep_open(*, now: datetime) -> int:
     kept = rows_changed(
         update(Invitation.__table__)
         .where(Invitation.id.in_(found.order_by(Invitation.id)), *ending)
-        .values(expires_at=now + settings().invite_within)
+        .values(expires_at=now + settings().invite_within, reminded_at=None)
     )
     db.session.commit()
     return kept
@@ -151,12 +152,8 @@ def _set_right(one: Stuck, last: reissue.Last, *, now: datetime) -> tuple[str, i
 
 def _extend(last: reissue.Last, *, now: datetime) -> None:
     """More time now, as its end may be near; and once more when the mail is taken (`lifetimes`)."""
-    until = now + settings().invite_within
-    db.session.execute(
-        update(Invitation.__table__)
-        .where(Invitation.id == last.id, Invitation.state == "open", Invitation.expires_at < until)
-        .values(expires_at=until, reminded_at=None)
-    )
+    its = [*open_ones(Invitation.id == last.id).values()]
+    extending.push_back(its, by=None, until=now + settings().invite_within, now=now)
 
 
 def _put_in_line(entry_id: int, *, now: datetime) -> None:

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.hashes import SHA1, SHA256, HashAlgorithm
 from cryptography.x509 import load_pem_x509_certificate
 
 from waitlist.errors import ReportUnproven, ReportUnsigned
+from waitlist.policy import reach
 
 NOTIFICATION, CONFIRMATION = "Notification", "SubscriptionConfirmation"
 TO_SIGN = ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
@@ -135,5 +136,5 @@ def _host(topic: str) -> str:
 
 def _refuse_private(host: str) -> None:
     for *_, where in socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM):
-        if not ipaddress.ip_address(where[0]).is_global:
+        if not reach.is_public(ipaddress.ip_address(str(where[0]).partition("%")[0])):
             raise ReportUnproven("SNS's name leads to a private address")

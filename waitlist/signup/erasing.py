@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, and_, delete, select
 from sqlalchemy.exc import OperationalError
 
-from waitlist import audit, erasures, patience, projection, seats
+from waitlist import audit, erasures, outbox, patience, projection, seats
 from waitlist.errors import PersonUnknown
 from waitlist.extensions import db, forget_for_good, reading
 from waitlist.models import Entry, ImportRow, Invitation, Message, PlaceChange, Webhook
@@ -131,7 +131,8 @@ def _delete(entry_id: int) -> Erased:
     found = db.session.execute(entry).one_or_none()
     if found is None:
         return Erased(None)  # by another command, a moment ago
-    under_way, queued = mails(entry_id, "sending"), mails(entry_id, "queued")
+    under_way = mails(entry_id, "sending")
+    queued = mails(entry_id, *outbox.CANCELLABLE)
     webhooks = select(Webhook.event).where(Webhook.entry_id == entry_id)
     events = db.session.scalars(webhooks.where(Webhook.state == "sending")).all()
     _drop(Message, Message.entry_id == entry_id)

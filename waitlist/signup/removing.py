@@ -36,7 +36,7 @@ def remove(address: str, *, actor: str, reason: str, now: datetime) -> Removed:
     entry = people.find(address)
     seats.lock()
     was = db.session.scalars(select(Entry.state).where(Entry.id == entry.id)).one()
-    queued = mails(entry.id, "queued")
+    queued = mails(entry.id, *outbox.CANCELLABLE)
     freed = seats.give_back(_open(entry.id), as_="revoked", entries_as="removed", now=now)
     state = update(Entry).where(Entry.id == entry.id, Entry.state.in_(REMOVABLE))
     if rows_changed(state.values(state="removed")) or freed:
@@ -64,10 +64,10 @@ def remove(address: str, *, actor: str, reason: str, now: datetime) -> Removed:
     return Removed(entry.id, was, len(freed), cancelled, [*under_way.values()])
 
 
-def mails(entry_id: int, state: str) -> dict[int, str]:
-    """The kinds of a person's mails that are in this state, by the mails' ids."""
+def mails(entry_id: int, *states: str) -> dict[int, str]:
+    """The kinds of a person's mails that are in these states, by the mails' ids."""
     theirs = select(Message.id, Message.kind).where(Message.entry_id == entry_id)
-    return dict(db.session.execute(theirs.where(Message.state == state)).all())
+    return dict(db.session.execute(theirs.where(Message.state.in_(states))).all())
 
 
 def _open(entry_id: int) -> Sequence[int]:

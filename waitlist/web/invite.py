@@ -107,12 +107,10 @@ def dispute_page(token: str) -> ResponseReturnValue:
 def dispute(token: str) -> ResponseReturnValue:
     """Note that the registration isn't theirs, if the words are typed. Twice is once."""
     asked.speak_to(disputes.look(token).locale)
-    typed = asked.fields().get("word")
-    if not isinstance(typed, str) or " ".join(typed.split()).upper() != words.dispute_word():
-        reasons = {"word": "word"}
+    if not words.was_typed(asked.fields(), words.dispute_word()):
         if asked.wants_json():
-            raise FieldsInvalid(reasons)
-        return _dispute_page(token, words.sentences(reasons)), 422
+            raise FieldsInvalid(words.NOT_TYPED)
+        return _dispute_page(token, words.sentences(words.NOT_TYPED)), 422
     disputes.dispute(token, now=asked.now())
     if asked.wants_json():
         return jsonify(disputed=True)

@@ -114,9 +114,9 @@ def said_yes() -> bool:
 
 
 def was_typed(fields: Mapping[str, Any], word: str) -> bool:
-    """Whether the field for it holds this word, in whatever case."""
+    """Whether the field for it holds this word, in whatever case and however spaced."""
     typed = fields.get("word")
-    return isinstance(typed, str) and typed.strip().upper() == word
+    return isinstance(typed, str) and " ".join(typed.split()).upper() == word
 
 
 def dispute_word() -> str:
