@@ -20,7 +20,7 @@ from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import psycopg
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -235,10 +235,14 @@ def picky_server(how: str) -> Iterator[tuple[int, list[str]]]:
 
 
 @contextlib.contextmanager
-def smtp_sink() -> Iterator[SmtpSink]:
-    """A sink that listens on a free port of 127.0.0.1, in a thread of its own."""
-    sink = SmtpSink()
-    with _serving(lambda loop: SMTP(sink, hostname="localhost", loop=loop)) as port:
+def smtp_sink(sink: SmtpSink | None = None, **settings: Any) -> Iterator[SmtpSink]:
+    """A sink that listens on a free port of 127.0.0.1, in a thread of its own.
+
+    `settings` are aiosmtpd's, such as a TLS context.
+    """
+    sink = sink or SmtpSink()
+    settings = {"hostname": "localhost", **settings}
+    with _serving(lambda loop: SMTP(sink, loop=loop, **settings)) as port:
         sink.port = port
         yield sink
 

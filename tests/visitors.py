@@ -49,11 +49,11 @@ class Operator(FlaskCliRunner):
         super().__init__(app)
         self.group = FlaskGroup(create_app=lambda: app, load_dotenv=False, set_debug_flag=False)
 
-    def run(self, *words: str) -> Result:
+    def run(self, *words: str, piped: bytes = b"") -> Result:
         """What `flask <words>` gives: `exit_code`, `stdout` and `stderr`."""
         db.session.rollback()
         obj = ScriptInfo(create_app=lambda: self.app, load_dotenv_defaults=False)
-        result: Result = Context().run(self.invoke, self.group, words, obj=obj)
+        result: Result = Context().run(self.invoke, self.group, words, input=piped, obj=obj)
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
         return result

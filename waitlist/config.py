@@ -28,6 +28,17 @@ MAX_BODY = 64 * 1024  # bytes of a request
 
 
 @dataclass(frozen=True)
+class Relay:
+    """A mail server that takes our mail, and how to sign in there."""
+
+    server: str
+    port: int
+    username: str | None
+    password: str | None
+    use_tls: bool
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings, checked. The defaults are those of `docs/operations.md`."""
 
@@ -45,11 +56,19 @@ class Settings:
     mail_password: str | None
     mail_use_tls: bool
     mail_from: str
+    mail_return: str | None  # where mail that comes back goes
     mail_per_minute: int
     mail_per_day: int | None
     mail_warm_up: tuple[int, ...]
     mail_bounces_slow: float
     mail_bounces_stop: float
+    mail2: Relay | None
+    mail2_after: timedelta
+    mail2_refused: float
+    dkim_selectors: tuple[str, ...]
+    mail_hook_ses_topic: str | None
+    mail_hook_postmark: str | None  # name and password, with a colon between
+    mail_hook_secrets: tuple[str, ...]
     proxy_hops: int
     country_header: str | None  # None where no proxy could be trusted with it
     timezone: ZoneInfo
@@ -73,6 +92,17 @@ class Settings:
     def host(self) -> str:
         """The host name of the public address, for Message-IDs."""
         return urlsplit(self.public_url).hostname or "localhost"
+
+    @property
+    def mail1(self) -> Relay:
+        """The first mail server."""
+        return Relay(
+            self.mail_server,
+            self.mail_port,
+            self.mail_username,
+            self.mail_password,
+            self.mail_use_tls,
+        )
 
     @property
     def hot_threads(self) -> int:
@@ -132,6 +162,7 @@ def _read(values: Mapping[str, str], instance: Path) -> Settings:
         mail_password=env.str("MAIL_PASSWORD", None),
         mail_use_tls=env.bool("MAIL_USE_TLS", False),
         mail_from=settable.plain_address(env.str("MAIL_FROM", "waitlist@localhost.localdomain")),
+        mail_return=settable.return_path(env.str("MAIL_RETURN", None)),
         mail_per_minute=env.int("MAIL_PER_MINUTE", 6_000, validate=validate.Range(min=1)),
         mail_per_day=env.int("MAIL_PER_DAY", None, validate=validate.Range(min=1)),
         mail_warm_up=settable.warm_up(env.list("MAIL_WARM_UP", [], subcast=int)),
@@ -139,6 +170,15 @@ def _read(values: Mapping[str, str], instance: Path) -> Settings:
         mail_bounces_stop=settable.stop_share(
             env.float("MAIL_BOUNCES_STOP", 5.0, validate=percent), slow=slow
         ),
+        mail2=_second_relay(env),
+        mail2_after=timedelta(
+            minutes=env.int("MAIL2_AFTER", 5, validate=validate.Range(1, 24 * 60))
+        ),
+        mail2_refused=env.float("MAIL2_REFUSED", 50.0, validate=percent),
+        dkim_selectors=settable.dkim_selectors(env.list("DKIM_SELECTOR", [])),
+        mail_hook_ses_topic=settable.sns_topic(env.str("MAIL_HOOK_SES_TOPIC", None)),
+        mail_hook_postmark=settable.name_and_password(env.str("MAIL_HOOK_POSTMARK", None)),
+        mail_hook_secrets=settable.webhook_secrets(env.list("MAIL_HOOK_SECRET", [])),
         proxy_hops=(hops := env.int("PROXY_HOPS", 0, validate=validate.Range(0, 10))),
         country_header=settable.header(env.str("COUNTRY_HEADER", "")) if hops else None,
         timezone=settable.timezone(env.str("TIMEZONE", "UTC")),
@@ -172,6 +212,18 @@ def _read(values: Mapping[str, str], instance: Path) -> Settings:
     )
 
 
+def _second_relay(env: Env) -> Relay | None:
+    server = env.str("MAIL2_SERVER", None)
+    relay = Relay(
+        server or "",
+        env.int("MAIL2_PORT", 25, validate=validate.Range(1, 65535)),
+        env.str("MAIL2_USERNAME", None),
+        env.str("MAIL2_PASSWORD", None),
+        env.bool("MAIL2_USE_TLS", False),
+    )
+    return relay if server else None
+
+
 class _MappingEnv(Env):
     """An environs reader over a mapping of ours instead of `os.environ`."""
 
@@ -194,13 +246,20 @@ def flask_config(settings: Settings) -> dict[str, object]:
         },
         "MAX_CONTENT_LENGTH": MAX_BODY,
         "MAX_FORM_MEMORY_SIZE": MAX_BODY,
-        "MAIL_SERVER": settings.mail_server,
-        "MAIL_PORT": settings.mail_port,
-        "MAIL_USERNAME": settings.mail_username,
-        "MAIL_PASSWORD": settings.mail_password,
-        "MAIL_USE_TLS": settings.mail_use_tls,
+        **_flask_mail(settings.mail1),
+        "MAIL2": _flask_mail(settings.mail2 or settings.mail1),
         "MAIL_DEFAULT_SENDER": settings.mail_from,
         "BABEL_TRANSLATION_DIRECTORIES": str(ROOT / "waitlist" / "translations"),
         "BABEL_DEFAULT_TIMEZONE": "UTC",
         "BABEL_DEFAULT_LOCALE": LOCALES[0],
+    }
+
+
+def _flask_mail(relay: Relay) -> dict[str, object]:
+    return {
+        "MAIL_SERVER": relay.server,
+        "MAIL_PORT": relay.port,
+        "MAIL_USERNAME": relay.username,
+        "MAIL_PASSWORD": relay.password,
+        "MAIL_USE_TLS": relay.use_tls,
     }

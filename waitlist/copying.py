@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from flask import current_app
 
 from waitlist import mailer
-from waitlist.mailer import stable_message_id
+from waitlist.mailer import name_of
 
 MOST_KEPT = 500
 LINKS = ("place_link", "link", "invite_link", "dispute_link")  # each longer than a line of text
@@ -89,7 +89,7 @@ def _own(to: str, message_id: int, written_at: datetime) -> dict[str, str]:
     """What differs in every mail, whatever it says."""
     return {
         "to": to,
-        "message_id": stable_message_id(message_id),
+        "name_of": name_of(message_id),
         "boundary": mailer.boundary(message_id),
         "date": f"Date: {formatdate(written_at.timestamp(), localtime=True)}",
     }

@@ -3,46 +3,40 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, time, timedelta
 from time import monotonic
 from typing import NamedTuple
 
 import structlog
-from sqlalchemy import select, update
 
 from waitlist import (
     accepted,
+    erasures,
     leasing,
     lifetimes,
     outbox,
-    projection,
     remembered,
-    seats,
+    routing,
+    switches,
     writing,
 )
 from waitlist.accepted import Notes
 from waitlist.extensions import db, reading
 from waitlist.failpoints import failpoint
-from waitlist.models import Entry, Invitation, Message
 from waitlist.outbox import Leased
+from waitlist.policy.routes import Tried
 from waitlist.postage import Told
-from waitlist.route import LONGEST, Answer, Outcome, Route, post_office
+from waitlist.route import LONGEST, Answer, Outcome, Route
+from waitlist.settling import settle
 from waitlist.writing import Letter
 
 log = structlog.get_logger()
-GIVE_UP_AFTER = timedelta(days=5)  # of "refused for now" (RFC 5321, section 4.5.4.1)
-MOST_UNKNOWN = 2  # tries cut off before the answer, after which the mail counts as taken
-PROBE_EVERY = timedelta(seconds=15)  # between two tries of a mail server that is away
-AWAY_KEY = "waitlist:mail:away"
-ALONE_KEY = "waitlist:mail:alone"  # stands while the server is told of one mail at a time
-ALONE_FOR = timedelta(hours=1)
 GROUP = 20  # mails that are leased, and marked, together
 FRESH = 0.05  # seconds for which what SQL said of a mail is believed, and SQL isn't told of it
 MIDNIGHT = time(0)
 SAY_AGAIN = timedelta(hours=1)
-UNTRIED = (Outcome.UNSENT, Outcome.AWAY)  # which cost nothing of the budgets
+UNTRIED = (Outcome.UNSENT, Outcome.UNWRITTEN, Outcome.AWAY)  # which cost nothing of the budgets
 LEASE_LEFT = outbox.LEASE - LONGEST  # after which no mail of a group is begun
 
 
@@ -50,29 +44,31 @@ def deliver(clock: Callable[[], datetime], *, until: datetime) -> bool:
     """Send what is due, one mail after the other, until `until`; whether some may be left."""
     _take_over(now=clock())
     owed: list[_Owed] = []
-    with _route() as route, Notes() as notes:
+    with routing.routes() as route_of, Notes() as notes:
         while clock() < until:
             leased = _tell(owed, now=clock(), most=GROUP)
             if not leased:
                 _say_if_spent(now=clock())
                 return False
             failpoint("mail.leased")
+            leased = _apart(leased, now=clock())
+            route = route_of(leased[0].route)
             if not _deliver_group(leased, owed, route, notes, clock, until=until):
                 return False
         _tell(owed, now=clock())
     return True
 
 
-@contextmanager
-def _route() -> Iterator[Route]:
-    """A route to the server, of which it is remembered if it may not be told ahead."""
-    tells = not remembered.stands(ALONE_KEY)
-    with post_office(tells=tells) as route:
-        try:
-            yield route
-        finally:
-            if tells and not route.tells:
-                remembered.remember(ALONE_KEY, ALONE_FOR)
+def _apart(leased: list[Leased], *, now: datetime) -> list[Leased]:
+    """Those that go together; who was lost with a worker goes alone, and the rest goes back.
+
+    If it is what killed the worker, it takes nobody along the next time.
+    """
+    lost = next((nth for nth, one in enumerate(leased) if one.lost), len(leased))
+    together = leased[: max(lost, 1)]
+    if together != leased:
+        _tell([], now=now, back=leased[len(together) :])
+    return together
 
 
 def _take_over(*, now: datetime) -> None:
@@ -81,13 +77,14 @@ def _take_over(*, now: datetime) -> None:
         left = outbox.overdue(now=now)
         letters = writing.read(sorted(accepted.noted(left)), now=now)
     _sent(letters, now=now)
-    outbox.reclaim([one for one in left if one not in letters])
+    for one in outbox.reclaim([one for one in left if one not in letters], now=now):
+        log.error("a mail is set aside", message=one.id, why="its workers don't come back")
     db.session.commit()
 
 
 def server_is_away() -> bool:
-    """Whether the mail server failed within the last quarter of a minute."""
-    return remembered.stands(AWAY_KEY)
+    """Whether the mail server in force failed within the last quarter of a minute."""
+    return routing.is_away(switches.current().route_in_force)
 
 
 class _Owed(NamedTuple):
@@ -111,12 +108,16 @@ def _deliver_group(
 
     What takes long is told from what SQL said a moment ago: past `FRESH` the rest is read
     again, since it may have been revoked, and what was sent is marked at once. When the lease
-    could run out, or the time is over, the rest goes back.
+    could run out, the time is over, or mail takes another route now, the rest goes back.
     """
+    by = leased[0].route
+    if switches.current().route_in_force != by:
+        switches.forget()  # the lease knows better
     begun, read_at = clock(), monotonic()
     letters = _letters(leased, now=begun)
     for done, one in enumerate(leased):
-        if clock() >= min(until, begun + LEASE_LEFT):
+        ends = clock() >= min(until, begun + LEASE_LEFT)
+        if ends or switches.current().route_in_force != by:
             return _give_back(leased[done:], owed, now=clock())
         if monotonic() - read_at > FRESH:
             _tell(owed, now=clock())
@@ -145,12 +146,13 @@ def _give_back(rest: Sequence[Leased], owed: list[_Owed], *, now: datetime) -> b
 
 def _letters(leased: Iterable[Leased], *, now: datetime) -> dict[Leased, Letter]:
     with reading():  # no transaction stays open while the server is talked to
-        return writing.read(leased, now=now)
+        letters = writing.read(leased, now=now)
+    return erasures.let_through(letters, now=now)
 
 
 def _hand_over(letter: Letter, then: Letter | None, route: Route) -> Answer:
     if letter.mail is None:
-        return Answer(Outcome.UNSENT)
+        return Answer(Outcome.UNWRITTEN if letter.fault else Outcome.UNSENT, letter.fault)
     next_to = then.to if then is not None and then.mail is not None else None
     return route.deliver(letter.mail, letter.to, then=next_to)
 
@@ -167,7 +169,7 @@ def _tell(
         return []
     for one in owed:
         if one.answer.outcome not in (Outcome.SENT, Outcome.UNSENT):
-            _settle(*one, now=now)  # first, since one of these may take the gate's lock
+            settle(*one, now=now)  # first, since one of these may take the gate's lock
     _sent({one.leased: one.letter for one in owed if one.answer.outcome is Outcome.SENT}, now=now)
     for one in owed:
         if one.answer.outcome is Outcome.UNSENT and one.letter.waits_until:
@@ -177,8 +179,9 @@ def _tell(
     for leased in back:
         outbox.hand_back(leased, due_at=now)
     following = leasing.lease(now=now, most=most, told=_told(owed, back))
-    if any(one.answer.outcome is Outcome.AWAY for one in owed):
-        remembered.remember(AWAY_KEY, PROBE_EVERY)
+    for one in owed:
+        if one.answer.outcome is Outcome.AWAY:
+            routing.note_away(one.leased.route)
     _log(owed)
     owed.clear()
     return following
@@ -195,6 +198,23 @@ def _told(owed: Sequence[_Owed], back: Sequence[Leased]) -> Told:
         later=became[Outcome.LATER],
         invitations_back=invitations,
         others_back=len(untried) - invitations,
+        tried=_tried(owed),
+    )
+
+
+def _tried(owed: Sequence[_Owed]) -> Tried:
+    """How the server fares by these answers, all of which are one's.
+
+    To be refused for good is about the mail, so it says that the server is well.
+    """
+    if not owed:
+        return Tried()
+    became = Counter(one.answer.outcome for one in owed)
+    return Tried(
+        route=owed[0].leased.route,
+        taken=became[Outcome.SENT] + became[Outcome.REFUSED],
+        refused=became[Outcome.LATER] + became[Outcome.UNKNOWN],
+        away=became[Outcome.AWAY],
     )
 
 
@@ -216,45 +236,11 @@ def _log(owed: Sequence[_Owed]) -> None:
         outcome = "waits for its hours" if letter.waits_until else str(answer.outcome)
         told.setdefault((letter.kind, outcome), []).append(leased.id)
     for (kind, outcome), messages in told.items():
-        log.info("mail", messages=messages, kind=kind, outcome=outcome)
+        route = owed[0].leased.route
+        log.info("mail", messages=messages, kind=kind, outcome=outcome, route=route)
 
 
 def _sent(letters: Mapping[Leased, Letter], *, now: datetime) -> None:
     if letters:
         marked = outbox.mark_sent(list(letters), now=now)
         lifetimes.begin({one.id: letters[one] for one in letters if one.id in marked}, now=now)
-
-
-def _settle(leased: Leased, letter: Letter, answer: Answer, *, now: datetime) -> None:
-    match answer.outcome:
-        case Outcome.REFUSED:
-            _bounce(leased, letter, answer, now=now)
-        case Outcome.AWAY:
-            outbox.put_back(leased, now=now, reason=f"away: {answer.words}", delay=False)
-        case Outcome.LATER if now - letter.created_at >= GIVE_UP_AFTER:
-            _bounce(leased, letter, answer, now=now)
-        case Outcome.UNKNOWN if leased.attempts >= MOST_UNKNOWN:
-            if outbox.mark(leased, state="sent", now=now, reason="presumed taken"):
-                lifetimes.begin({leased.id: letter}, now=now)
-        case Outcome.LATER | Outcome.UNKNOWN:
-            outbox.put_back(leased, now=now, reason=f"{answer.outcome}: {answer.words}")
-
-
-def _bounce(leased: Leased, letter: Letter, answer: Answer, *, now: datetime) -> None:
-    """The address can't be mailed: suppress it, and give an invitation's seat back.
-
-    But not where an earlier mail brought its link: they may be typing.
-    """
-    if letter.invitation_id is not None:
-        seats.lock()
-    if not outbox.mark(leased, state="bounced", now=now, reason=answer.words):
-        return
-    if letter.invitation_id is not None:
-        unseen = select(Invitation.id).where(
-            Invitation.id == letter.invitation_id, Invitation.mailed_at.is_(None)
-        )
-        never_came = db.session.scalars(unseen).all()
-        seats.give_back(never_came, as_="revoked", entries_as="waiting", now=now)
-    db.session.execute(update(Entry).where(Entry.id == letter.entry_id).values(suppressed_at=now))
-    outbox.cancel(Message.entry_id == letter.entry_id, reason="address suppressed")
-    projection.note_people([letter.entry_id])

@@ -138,6 +138,14 @@ class PersonUnknown(WaitlistError):
     """Nobody is known by that address."""
 
 
+class ReportUnsigned(WaitlistError):
+    """Nobody whom we know signed this delivery report: change nothing."""
+
+
+class ReportUnproven(WaitlistError):
+    """What is needed to check a delivery report can't be had now: it is to be sent again."""
+
+
 class WaveUnknown(WaitlistError):
     """There is no wave of that id: list those there are."""
 
@@ -148,3 +156,15 @@ class AddressRefused(WaitlistError):
 
 class EndpointUnknown(WaitlistError):
     """There is no webhook endpoint of that id: list those there are."""
+
+
+class MessagesRefused(WaitlistError):
+    """Messages of the outbox can't be changed so, and none was: each line says which, and why."""
+
+
+class RecordWrong(WaitlistError):
+    """A record in the DNS can't be evaluated by anybody: mend what the sentence names."""
+
+
+class NamesSilent(WaitlistError):
+    """The DNS doesn't answer, so nothing can be said of what stands in it: check the network."""

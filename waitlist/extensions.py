@@ -23,6 +23,7 @@ from sqlalchemy.orm import DeclarativeBase, configure_mappers
 
 from waitlist import patience
 from waitlist.config import ROOT, Settings
+from waitlist.policy.routes import FIRST
 
 Result = TypeVar("Result")
 
@@ -94,6 +95,12 @@ def worker_redis() -> redis_py.Redis:
     return client
 
 
+def mail_server(name: str) -> Mail:
+    """The mail server of that route, as Flask-Mail knows it."""
+    found: Mail = current_app.extensions["mail" if name == FIRST else "mail2"]
+    return found
+
+
 def elsewhere(call: Callable[[], Result]) -> Callable[[], Result]:
     """The call as another thread may make it: on this app, with a session of its own."""
     app = current_app._get_current_object()  # type: ignore[attr-defined]
@@ -119,6 +126,7 @@ def init_app(app: Flask) -> None:
         _init_engine(db.engine)
     migrate.init_app(app, db)
     mail.init_app(app)
+    app.extensions["mail2"] = mail.init_mail(app.config["MAIL2"])
     url = app.config["SETTINGS"].redis_url
     app.extensions["redis"] = connect_redis(url, decode_responses=True)
     app.extensions["redis_for_rq"] = connect_redis(url, decode_responses=False)
@@ -186,6 +194,23 @@ def rows_changed(statement: Executable, given: Mapping[str, Any] | None = None) 
     """Run a guarded UPDATE or DELETE in the caller's transaction: how many rows it changed."""
     result = db.session.execute(statement, given)
     return result.rowcount if isinstance(result, CursorResult) else 0
+
+
+def forget_for_good() -> bool:
+    """Have SQLite's log hold nothing that was deleted; False while somebody still reads in it.
+
+    Its file holds nothing of it anyway (`secure_delete`). Call it outside of a transaction.
+    PostgreSQL writes over what was deleted by itself (autovacuum).
+    """
+    if db.engine.dialect.name != "sqlite":
+        return True
+    raw: Any = db.engine.raw_connection()
+    try:
+        raw.execute(f"PRAGMA busy_timeout = {LOCK_WAIT * 1000}")
+        is_busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        raw.close()
+    return not is_busy
 
 
 def _init_engine(engine: Engine) -> None:

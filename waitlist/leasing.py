@@ -22,7 +22,7 @@ from sqlalchemy import (
 from waitlist import postage
 from waitlist.extensions import db
 from waitlist.models import Message
-from waitlist.outbox import LAST_PRIORITY, LEASE, PRIORITIES, Leased, priority
+from waitlist.outbox import LAST_PRIORITY, LEASE, LEASED, PRIORITIES, Leased, priority
 from waitlist.policy import mailing
 from waitlist.policy.mailing import Grant
 from waitlist.postage import NOTHING_TOLD, Postage, Told
@@ -57,7 +57,7 @@ def _lease(mail: Postage, *, now: datetime, most: int) -> list[Leased]:
     moments = {"now": now, "until": now + LEASE}
     connection = db.session.connection()
     leasing = _leasing(mail.held, connection.dialect)
-    found = leasing.rows(connection, **bounds, turn=turn, **moments)
+    found = leasing.rows(connection, **bounds, turn=turn, route=mail.route, **moments)
     return [Leased(*leased) for _, *leased in sorted(found)]
 
 
@@ -80,6 +80,26 @@ def is_due(*, now: datetime) -> bool:
     mail = postage.read(now=now)
     left = and_(Message.state == "sending", Message.leased_until < now)
     return _are_there(left) or any(_ready(mail, mail.grant(), now=now))
+
+
+def oldest_due(
+    held: frozenset[str], *, now: datetime, most: int = LAST_PRIORITY
+) -> datetime | None:
+    """Since when the mail is due that waits longest, of all that isn't held; None if none is.
+
+    Only of priorities up to `most`.
+    """
+    found = [
+        db.session.scalar(
+            select(Message.due_at)
+            .where(_is_ready(lane, held), Message.due_at <= now)
+            .order_by(Message.due_at)
+            .limit(1)
+        )
+        for lane in _lanes(held)
+        if lane <= most
+    ]
+    return min((at for at in found if at is not None), default=None)
 
 
 def waits_until(*, now: datetime) -> datetime | None:
@@ -115,6 +135,7 @@ def _leasing(held: frozenset[str], dialect: Dialect) -> Prepared:
     most, first, turn = (
         bindparam(name, type_=Integer()) for name in ("most", "invitations", "turn")
     )
+    route = bindparam("route", type_=Message.route.type)
     lanes = [
         select(Message.id, Message.priority, Message.due_at)
         .where(_is_ready(lane, held), Message.due_at <= now)
@@ -134,8 +155,8 @@ def _leasing(held: frozenset[str], dialect: Dialect) -> Prepared:
     leasing = (
         update(Message.__table__)
         .where(Message.id.in_(chosen))  # the state too, and SQLite reads all that is queued
-        .values(state="sending", lease=Message.lease + 1, leased_until=until)
-        .returning(Message.priority, Message.id, Message.lease, Message.attempts, Message.kind)
+        .values(state="sending", lease=Message.lease + 1, leased_until=until, route=route)
+        .returning(Message.priority, *LEASED)
     )
     return Prepared(leasing, dialect)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
+from typing import Protocol
 
 from sqlalchemy import BigInteger, Update, bindparam, func, or_, select, update
 
@@ -17,11 +18,21 @@ from waitlist.models import Entry, Invitation, Message
 from waitlist.models.base import Moment
 from waitlist.policy import deadlines
 from waitlist.rows import Given
-from waitlist.writing import Letter
 
 
-def begin(taken: Mapping[int, Letter], *, now: datetime) -> None:
-    """Begin what runs from the acceptance of these letters, by message, unless it runs already."""
+class Taken(Protocol):
+    """What must be known of a mail that was taken."""
+
+    @property
+    def kind(self) -> str: ...  # noqa: D102
+    @property
+    def entry_id(self) -> int: ...  # noqa: D102
+    @property
+    def invitation_id(self) -> int | None: ...  # noqa: D102
+
+
+def begin(taken: Mapping[int, Taken], *, now: datetime) -> None:
+    """Begin what runs from the acceptance of these mails, by message, unless it runs already."""
     lifetimes = dict.fromkeys((*outbox.INVITES, "sorry"), settings().invite_within) | {
         "confirm": settings().confirm_within,
         "act": deadlines.ACT_WITHIN,

@@ -7,6 +7,7 @@ boundaries differ each time.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from email.mime.base import MIMEBase
@@ -20,6 +21,9 @@ from flask_mail import Message as Mail
 from waitlist.config import LOCALES
 from waitlist.extensions import settings
 from waitlist.policy import identity
+
+NAME = re.compile(r"(?<!\d)([1-9]\d{0,18})\.[0-9a-f]{16}(?![0-9a-f])")
+POSTMARK = "X-PM-Metadata-message"
 
 
 def compose(
@@ -51,6 +55,7 @@ def compose(
             "Content-Language": language,
             "Auto-Submitted": "auto-generated",
             "Feedback-ID": header(f"{template}:waitlist"),
+            **_named_to_provider(message_id),
         },
     )
     mail.msgId = stable_message_id(message_id)
@@ -65,9 +70,26 @@ def mail_language(locale: str) -> str:
 
 def stable_message_id(message_id: int) -> str:
     """The Message-ID of an outbox row: the same each time, so that a repeat is recognised."""
-    host = settings().host
-    digest = hashlib.sha256(f"{host}:{message_id}".encode()).hexdigest()[:16]
-    return f"<{message_id}.{digest}@{host}>"
+    return f"<{name_of(message_id)}@{settings().host}>"
+
+
+def name_of(message_id: int) -> str:
+    """What names an outbox row wherever its mail goes: the left of its Message-ID."""
+    digest = hashlib.sha256(f"{settings().host}:{message_id}".encode()).hexdigest()[:16]
+    return f"{message_id}.{digest}"
+
+
+def named_in(text: str) -> int | None:
+    """The outbox row that is named in this text, if one of ours is."""
+    for found in NAME.finditer(text):
+        if found[0] == name_of(int(found[1])):
+            return int(found[1])
+    return None
+
+
+def _named_to_provider(message_id: int) -> dict[str, str]:
+    """Postmark replaces the Message-ID; it tells this one again, and strips it off the mail."""
+    return {POSTMARK: name_of(message_id)} if settings().mail_hook_postmark else {}
 
 
 def boundary(message_id: int) -> str:

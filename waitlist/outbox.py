@@ -2,6 +2,8 @@
 
 queued → sending (leased) → sent | bounced | cancelled. A lease carries a number, and only
 its holder may mark the message, so a worker that was stopped past its lease changes nothing.
+What can't be written, or takes its workers down with it, is set aside as `dead`: the others go
+on, and an operator tries it again or drops it (`undelivered`).
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from sqlalchemy import (
     Integer,
     Text,
     bindparam,
+    func,
     insert,
     select,
     update,
@@ -28,11 +31,13 @@ from sqlalchemy import (
 from waitlist.extensions import db, rows_changed
 from waitlist.models import Message
 from waitlist.models.base import new_nonces
+from waitlist.policy.routes import FIRST
 from waitlist.rows import Given
 
 LEASE = timedelta(seconds=55)  # longer than one mail can take: see route.TIMEOUT
 FIRST_DELAY = timedelta(seconds=15)
 LONGEST_DELAY = timedelta(hours=1)
+MOST_LOST = 3  # leases whose worker didn't come back, after which it may be the message's fault
 
 # the order in which mail goes: invitation, fresh link, apology, confirm, all else
 PRIORITIES = {"invitation": 0, "renewal": 1, "apology": 2, "sorry": 2, "confirm": 3}
@@ -82,24 +87,36 @@ def priority(kind: str) -> int:
 
 
 def cancel(which: ColumnElement[bool], *, reason: str) -> int:
-    """Cancel what is still queued of these, in the caller's transaction; how many.
+    """Cancel what is still queued or dead of these, in the caller's transaction; how many.
 
     What is `sending` is already under way and stays.
     """
     return rows_changed(
         update(Message)
-        .where(which, Message.state == "queued")
+        .where(which, Message.state.in_(("queued", "dead")))
         .values(state="cancelled", reason=reason)
     )
 
 
+LEASED = (  # the columns of which `Leased` is
+    *(Message.id, Message.lease, Message.attempts, Message.kind),
+    *(Message.cut_off, Message.lost, func.coalesce(Message.route, FIRST)),
+)
+
+
 class Leased(NamedTuple):
-    """A message under lease: which, by which lease, how often it was tried before, and its kind."""
+    """A message under lease: which, by which lease, how often it was tried before, and its kind.
+
+    `cut_off` of these tries ended before an answer; `lost` leases ended without their worker.
+    """
 
     id: int
     lease: int
     attempts: int
     kind: str
+    cut_off: int = 0
+    lost: int = 0
+    route: str = FIRST  # by which it is to go
 
     @property
     def is_invitation(self) -> bool:
@@ -138,39 +155,55 @@ def hand_back(message: Leased, *, due_at: datetime) -> None:
     db.session.execute(_held(message).values(state="queued", due_at=due_at))
 
 
-def put_back(message: Leased, *, now: datetime, reason: str, delay: bool = True) -> bool:
-    """Queue a leased message again, later each time; False if the lease was lost."""
+def put_back(
+    message: Leased,
+    *,
+    now: datetime,
+    reason: str,
+    delay: bool = True,
+    **values: Any,
+) -> bool:
+    """Queue a leased message again, later each time; False if the lease was lost.
+
+    `values` are what else is known of it now.
+    """
     attempts = message.attempts + 1 if delay else message.attempts
     due_at = now + (_delay(attempts) if delay else FIRST_DELAY)  # another is the next probe
-    return bool(
-        rows_changed(
-            _held(message).values(
-                state="queued", reason=reason[:200], attempts=attempts, due_at=due_at
-            )
-        )
-    )
+    values |= {"state": "queued", "reason": reason[:200], "attempts": attempts, "due_at": due_at}
+    return bool(rows_changed(_held(message).values(values)))
 
 
 def overdue(*, now: datetime) -> list[Leased]:
     """What is leased by someone who didn't come back in time."""
-    late = select(Message.id, Message.lease, Message.attempts, Message.kind).where(
-        Message.state == "sending", Message.leased_until < now
-    )
+    late = select(*LEASED).where(Message.state == "sending", Message.leased_until < now)
     return [Leased(*row) for row in db.session.execute(late).all()]
 
 
-def reclaim(messages: Sequence[Leased]) -> int:
-    """Queue these again, in the caller's transaction; how many weren't marked meanwhile."""
-    return sum(
-        rows_changed(_held(one).values(state="queued", reason="its worker didn't come back"))
-        for one in messages
-    )
+def reclaim(messages: Sequence[Leased], *, now: datetime) -> list[Leased]:
+    """Queue these again, in the caller's transaction, unless they were marked meanwhile.
+
+    One that was under way too often when its worker died is set aside instead, since it may be
+    why: those are given.
+    """
+    dead = []
+    for one in messages:
+        lost = one.lost + 1
+        values: dict[str, Any] = {"state": "queued", "reason": "its worker didn't come back"}
+        if lost >= MOST_LOST:
+            values = {"state": "dead", "due_at": now, "reason": f"{values['reason']} {lost} times"}
+        if rows_changed(_held(one).values(values | {"lost": lost})) and lost >= MOST_LOST:
+            dead.append(one)
+    return dead
 
 
 def _delay(attempts: int) -> timedelta:
+    """Twice as long each time up to an hour, and of that by chance between half and all.
+
+    "Equal jitter" of Brooker, "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015): those
+    refused together don't come back together, and none comes back at once.
+    """
     longest: timedelta = min(FIRST_DELAY * 2 ** min(attempts - 1, 10), LONGEST_DELAY)
-    jitter = random.uniform(0.5, 1)  # full jitter would retry too early
-    return longest * jitter
+    return longest * random.uniform(0.5, 1)
 
 
 def _held(message: Leased) -> Any:

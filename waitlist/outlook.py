@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Row, select
@@ -23,10 +23,8 @@ from waitlist.policy.deadlines import GRACE
 from waitlist.policy.flow import Contender, Gate, Seats
 from waitlist.policy.survival import Share
 from waitlist.policy.wait import Outlook, ShownRange
-from waitlist.postage import Postage
 
 KEPT = 2.0  # seconds; many cohorts that wait for seats take some hundredths of one to draw
-DAYS = 60  # of which the budgets of mail are told one by one
 
 Outlooks = Mapping[int, Outlook]  # by cohort
 
@@ -104,14 +102,16 @@ def _gate(lived: Lessons, *, now: datetime) -> Gate:
     pace_now = pace.part_in_force(factor=factor, is_slowed=mail.is_slowed)
     free = max(0, row.capacity - row.seats_used)
     no_show, coming_back = _no_shows()
+    is_stopped = mail.stopped_at is not None
+    by_mail = mailing.foreseen(mail.pace, mail.spent, row.rate, is_stopped=is_stopped)
     return Gate(
-        rate=0.0 if row.paused or mail.stopped_at else _rate(row, mail),
+        rate=0.0 if row.paused else by_mail.rate,
         free=free,
         pace_now=pace_now,
         pace_lately=trends.pace_lately(row.rate, free, lived.admitted, lived.allowed, pace_now),
         pace_limit=trends.pace_limit(pace_now, _strain(health) if factor < 1 else None),
-        mails=_mails(mail, now=now),
-        day_ends=_day_ends(now),
+        mails=by_mail.by_day,
+        day_ends=by_mail.day_ends,
         coming_back=coming_back,
         no_show=no_show,
         back_after=(settings().invite_within + GRACE).total_seconds(),
@@ -120,31 +120,10 @@ def _gate(lived: Lessons, *, now: datetime) -> Gate:
     )
 
 
-def _rate(row: GateRow, mail: Postage) -> float:
-    return min(float(row.rate), mail.pace.per_second * 3600 / mail.pace.cost)
-
-
 def _strain(health: Health) -> float | None:
     """What the product carries, of what it should at most, as the loop last saw it."""
     loop = health.state.get("loop")
     return None if loop is None else float(loop["strain"])
-
-
-def _mails(mail: Postage, *, now: datetime) -> tuple[float, ...]:
-    """How many invitations the budgets of today and the days after let out; nothing: any number."""
-    if mail.pace.per_day is None and not mail.pace.warm_up:
-        return ()
-    today = now.astimezone(UTC).date()
-    days = (today + timedelta(days=day) for day in range(DAYS))
-    first = mail.spent.first_day or today
-    most = [mailing.most_on(mail.pace, day, first) for day in days]
-    budgets = [math.inf if one is None else one * (1 - 1 / mailing.KEPT) for one in most]
-    return max(0.0, budgets[0] - mail.spent.sent_today), *budgets[1:]
-
-
-def _day_ends(now: datetime) -> float:
-    midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    return (midnight + timedelta(days=1) - now).total_seconds()
 
 
 def _no_shows() -> tuple[float, Seats]:

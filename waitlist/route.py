@@ -15,12 +15,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
-from flask import current_app
 from flask_mail import Connection, Mail
 
-from waitlist.extensions import settings
+from waitlist.extensions import mail_server, settings
 from waitlist.mailer import header
+from waitlist.policy.routes import FIRST
 
 TIMEOUT = 6  # seconds for each of the eight steps of a conversation
 LONGEST = timedelta(seconds=8 * TIMEOUT)  # of one mail; less than outbox.LEASE
@@ -41,6 +42,7 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"  # cut off between our last byte and the answer
     AWAY = "away"  # no mail can go now, whichever
     UNSENT = "not sent"  # by us, since it was no longer true
+    UNWRITTEN = "can't be written"  # by us, as something is wrong with it
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,20 @@ class Answer:
     words: str = ""
 
 
+class Envelope(NamedTuple):
+    """Whom a mail is for, and whom it goes back to: bare addresses."""
+
+    to: str
+    sender: str
+
+
 @contextmanager
-def post_office(*, tells: bool = True) -> Iterator[Route]:
-    """A route to the mail server, connected at the first mail and kept until the end.
+def post_office(name: str = FIRST, *, tells: bool = True) -> Iterator[Route]:
+    """The route of that name, connected at the first mail and kept until the end.
 
     `tells`: whether the server may hear of the next mail ahead, if it says that it can.
     """
-    route = Route(current_app.extensions["mail"], tells=tells)
+    route = Route(mail_server(name), tells=tells)
     try:
         yield route
     finally:
@@ -72,8 +81,7 @@ class Route(Connection):
     def __init__(self, mail: Mail, *, tells: bool) -> None:
         super().__init__(mail)
         self.tells = tells
-        self._from = smtplib.quoteaddr(header(settings().mail_from))
-        self._told: str | None = None  # for whom the server awaits a mail already
+        self._told: Envelope | None = None  # of the mail that the server awaits already
         self._told_with_content = False
 
     def configure_host(self) -> smtplib.SMTP:
@@ -87,10 +95,10 @@ class Route(Connection):
         host.ehlo_or_helo_if_needed()
         return host
 
-    def deliver(self, mail: bytes, to: str, *, then: str | None = None) -> Answer:
+    def deliver(self, mail: bytes, to: Envelope, *, then: Envelope | None = None) -> Answer:
         """Hand one mail over and say how the server answered; a lost connection is renewed.
 
-        `then` is for whom the next mail will be, if that is known. A server that says that it
+        `then` is the next mail's envelope, if that is known. A server that says that it
         takes several commands at once, and then doesn't, isn't told ahead again (`tells`).
         """
         was_kept, was_told = self.host is not None, self._told is not None
@@ -103,7 +111,19 @@ class Route(Connection):
             answer = self._hand_over(mail, to, then)
         return answer
 
-    def _doubted(self, answer: Answer, mail: bytes, to: str) -> Answer:
+    def why_not(self) -> str:
+        """Why the server would take no mail from us now, in a word; "" if it would."""
+        try:
+            self.host = self.host or self.configure_host()
+            of = settings()
+            code, _words = self.host.mail(of.mail_return or of.mail_from)
+            self.host.rset()
+        except (OSError, smtplib.SMTPException) as error:
+            self.close()
+            return type(error).__name__
+        return "" if code == ACCEPTED else str(code)
+
+    def _doubted(self, answer: Answer, mail: bytes, to: Envelope) -> Answer:
         """The answer to a mail alone, where it may have been about what was told with it."""
         if answer.outcome is Outcome.UNKNOWN:  # it may have been taken: not a second time now
             self.tells = False
@@ -128,7 +148,7 @@ class Route(Connection):
         with suppress(OSError, smtplib.SMTPException):
             host.quit()
 
-    def _hand_over(self, mail: bytes, to: str, then: str | None) -> Answer:
+    def _hand_over(self, mail: bytes, to: Envelope, then: Envelope | None) -> Answer:
         self._told_with_content = False
         try:
             if self._told not in (None, to):
@@ -140,12 +160,12 @@ class Route(Connection):
             return Answer(Outcome.AWAY, type(error).__name__)
         return refused or self._content(self.host, mail, then)
 
-    def _envelope(self, host: smtplib.SMTP, to: str) -> Answer | None:
+    def _envelope(self, host: smtplib.SMTP, to: Envelope) -> Answer | None:
         """Whom the mail is from and for; an answer only if the server doesn't want it."""
         replies = self._replies(host, to)
         code, words = next(replies)
         if code != ACCEPTED:
-            raise smtplib.SMTPSenderRefused(code, words, self._from)
+            raise smtplib.SMTPSenderRefused(code, words, to.sender)
         for wanted in ((ACCEPTED, FORWARDED), (GO_ON,)):
             code, _words = next(replies)
             if code not in wanted:
@@ -153,7 +173,7 @@ class Route(Connection):
                 return _refusal(code)
         return None
 
-    def _replies(self, host: smtplib.SMTP, to: str) -> Iterator[Reply]:
+    def _replies(self, host: smtplib.SMTP, to: Envelope) -> Iterator[Reply]:
         """The answers to `MAIL`, `RCPT` and `DATA`, which are said first unless they were already.
 
         To a server that takes one at a time, each only when its answer is asked for.
@@ -180,7 +200,7 @@ class Route(Connection):
         except (OSError, smtplib.SMTPException):
             self.close()
 
-    def _content(self, host: smtplib.SMTP, mail: bytes, then: str | None) -> Answer:
+    def _content(self, host: smtplib.SMTP, mail: bytes, then: Envelope | None) -> Answer:
         if not (self.tells and host.has_extn("pipelining")):
             then = None
         self._told_with_content = then is not None
@@ -194,8 +214,9 @@ class Route(Connection):
             return Answer(Outcome.UNKNOWN, type(error).__name__)
         return Answer(Outcome.SENT) if code == ACCEPTED else _refusal(code)
 
-    def _commands(self, to: str) -> tuple[str, ...]:
-        return f"MAIL FROM:{self._from}\r\n", f"RCPT TO:<{header(to)}>\r\n", "DATA\r\n"
+    def _commands(self, to: Envelope) -> tuple[str, ...]:
+        sender, recipient = map(header, (to.sender, to.to))
+        return f"MAIL FROM:<{sender}>\r\n", f"RCPT TO:<{recipient}>\r\n", "DATA\r\n"
 
 
 def _refusal(code: int) -> Answer:

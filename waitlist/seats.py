@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import and_, select, update
+from sqlalchemy import and_, delete, or_, select, update
 
 from waitlist import outbox, projection
 from waitlist.extensions import db
-from waitlist.models import Cohort, Entry, Gate, Invitation, Message
+from waitlist.models import Cohort, Entry, Gate, Invitation, Message, Registration
 
 
 def lock() -> Gate:
@@ -71,6 +71,29 @@ def give_back(
         reason=f"invitation {as_}",
     )
     return entry_ids
+
+
+def forget(entry_id: int) -> int:
+    """Free the seats of a person who is erased, and what holds them; how many those were.
+
+    The caller holds the gate's lock and those of the person's invitations.
+    """
+    registered = select(Registration.invitation_id).where(Registration.entry_id == entry_id)
+    holds = or_(Invitation.state == "open", Invitation.id.in_(registered))
+    held = Counter(
+        db.session.scalars(
+            select(Invitation.cohort_id).where(Invitation.entry_id == entry_id, holds)
+        )
+    )
+    for model in (Registration, Invitation):
+        db.session.execute(
+            delete(model)
+            .where(model.entry_id == entry_id)
+            .execution_options(synchronize_session=False)
+        )
+    for cohort_id, seats in sorted(held.items()):
+        _add(cohort_id, -seats)
+    return held.total()
 
 
 def _add(cohort_id: int, people: int) -> None:

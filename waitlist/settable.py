@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import binascii
 import re
 import subprocess
+from base64 import b64decode
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from waitlist import returnpath
 from waitlist.errors import SettingInvalid
 from waitlist.policy import reach
 
 SECRET_LENGTH = 32  # characters at least
 RELEASE_LENGTH = 40
+TOPIC = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]{3,30}:\d{12}:[A-Za-z0-9_-]{1,256}")
 HEADER = re.compile(r"[A-Za-z0-9-]+")
+SELECTOR = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(\._domainkey\.[A-Za-z0-9.-]+)?")
 
 
 def secret_keys(keys: list[str]) -> tuple[str, ...]:
@@ -73,6 +78,55 @@ def plain_address(address: str) -> str:
     return address
 
 
+def return_path(address: str | None) -> str | None:
+    """Where mail that comes back goes: a bare address with room for what names the mail."""
+    if address is None:
+        return None
+    local, _, domain = address.rpartition("@")
+    longest = returnpath.LONGEST_LOCAL_PART
+    if not (0 < len(local) <= longest and domain) or any(sign in address for sign in "\r\n<> "):
+        raise SettingInvalid(
+            "MAIL_RETURN must be a bare address such as bounces@join.example.com, with at most "
+            f"{longest} characters before the @, not {address!r}"
+        )
+    return address
+
+
+def sns_topic(arn: str | None) -> str | None:
+    """The name (ARN) of a topic of Amazon SNS."""
+    if arn is not None and not TOPIC.fullmatch(arn):
+        raise SettingInvalid(
+            "MAIL_HOOK_SES_TOPIC must be the ARN of an SNS topic, such as "
+            f"arn:aws:sns:eu-west-1:123456789012:mail, not {arn!r}"
+        )
+    return arn
+
+
+def name_and_password(both: str | None) -> str | None:
+    """A name and a password with a colon between."""
+    if both is not None and len(both.partition(":")[2]) < SECRET_LENGTH:
+        raise SettingInvalid(
+            "MAIL_HOOK_POSTMARK must be name:password, the password of 32 characters at least"
+        )
+    return both
+
+
+def webhook_secrets(secrets: list[str]) -> tuple[str, ...]:
+    """Secrets of Standard Webhooks: base64 of 24 octets at least, after `whsec_`."""
+    for secret in secrets:
+        try:
+            octets = b64decode(secret.removeprefix("whsec_"), validate=True)
+        except binascii.Error:
+            octets = b""
+        if len(octets) < 24:
+            raise SettingInvalid(
+                "MAIL_HOOK_SECRET must be whsec_ and base64 of at least 24 random octets, such as "
+                'the output of: python3 -c "import base64, secrets; '
+                "print('whsec_' + base64.b64encode(secrets.token_bytes(32)).decode())\""
+            )
+    return tuple(secrets)
+
+
 def header(name: str) -> str | None:
     """A header's name, or None for none."""
     if name and not HEADER.fullmatch(name):
@@ -98,6 +152,17 @@ def warm_up(days: list[int]) -> tuple[int, ...]:
             f"such as 200,1000,5000, not {','.join(map(str, days))}"
         )
     return tuple(days)
+
+
+def dkim_selectors(names: list[str]) -> tuple[str, ...]:
+    """The selectors by which the relays sign (RFC 6376, section 3.1)."""
+    for name in names:
+        if not SELECTOR.fullmatch(name):
+            raise SettingInvalid(
+                f"DKIM_SELECTOR is a selector such as s1, or s1._domainkey.example.com where "
+                f"another domain signs (several: comma between), not {name!r}"
+            )
+    return tuple(names)
 
 
 def stop_share(stop: float, *, slow: float) -> float:

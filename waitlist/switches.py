@@ -13,8 +13,9 @@ from typing import NamedTuple
 from sqlalchemy import select
 
 from waitlist import lately
-from waitlist.extensions import glance
-from waitlist.models import Gate
+from waitlist.extensions import glance, settings
+from waitlist.models import Gate, MailPace
+from waitlist.policy import routes
 
 KEPT = "switches"
 
@@ -34,6 +35,15 @@ class Switches(NamedTuple):
     referral: bool
     notices: Mapping[str, str]
     health_ignored_until: datetime | None
+    mail_route: str
+    mail_route_by_itself: str
+
+    @property
+    def route_in_force(self) -> str:
+        """By which mail server mail goes: first or second."""
+        return routes.in_force(
+            self.mail_route, self.mail_route_by_itself, has_second=settings().mail2 is not None
+        )
 
     @property
     def joining_is_closed(self) -> bool:
@@ -66,10 +76,13 @@ def forget() -> None:
 def _read() -> Switches:
     row = glance(
         select(
-            Gate.joining, Gate.held_mails, Gate.referral, Gate.notices, Gate.health_ignored_until
+            *(Gate.joining, Gate.held_mails, Gate.referral, Gate.notices),
+            *(Gate.health_ignored_until, Gate.mail_route),
+            select(MailPace.route).scalar_subquery().label("by_itself"),
         )
     )
     assert row is not None, "the gate's row is of the migrations"
     return Switches(
-        row.joining, frozenset(row.held_mails), row.referral, row.notices, row.health_ignored_until
+        *(row.joining, frozenset(row.held_mails), row.referral, row.notices),
+        *(row.health_ignored_until, row.mail_route, row.by_itself),
     )

@@ -21,7 +21,7 @@ from waitlist.failpoints import failpoint
 from waitlist.handover import leasing as webhooks
 from waitlist.onboarding import failures, invitations
 from waitlist.wake import wake
-from workers import probe
+from workers import mailprobe, probe
 
 log = structlog.get_logger()
 TICK = 1.0  # seconds
@@ -42,6 +42,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
     probe.start(app, stop)
+    mailprobe.start(app, stop)
     while not stop.wait(TICK):
         with app.app_context(), patience.at_most(answer=ANSWER_WAIT):
             tick(now=datetime.now(UTC))

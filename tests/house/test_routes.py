@@ -8,6 +8,7 @@ from tests.conftest import MakeApp
 from waitlist.tokens import Purpose
 
 ANYONE, PRODUCT, PROBE, DEVELOPER = "anyone", "product", "probe", "developer"
+PROVIDER = "mail provider"
 ROUTES = {
     ("GET", "/"): ANYONE,
     ("POST", "/join"): ANYONE,
@@ -30,6 +31,7 @@ ROUTES = {
     ("POST", "/dispute/<token>"): Purpose.DISPUTE,
     ("POST", "/api/v1/completions"): PRODUCT,  # the invitation's token is in the body
     ("POST", "/api/v1/signals/health"): PRODUCT,  # with HEALTH_TOKEN; without the setting 404
+    ("POST", "/hooks/mail/<provider>"): PROVIDER,  # each by its signature; without it set 404
     ("GET", "/healthz"): PROBE,
     ("GET", "/readyz"): PROBE,
     ("GET", "/metrics"): PROBE,

@@ -12,7 +12,7 @@ from waitlist.config import LOCALES, ROOT
 from workers.development import translations
 
 CATALOGS = sorted(translations.CATALOGS.glob("*/LC_MESSAGES/messages.po"))
-SETTING = re.compile(r"[A-Z][A-Z_]{3,}")
+SETTING = re.compile(r"[A-Z][A-Z0-9_]{3,}")
 
 
 def _settings_read() -> set[str]:

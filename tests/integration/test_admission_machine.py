@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import TypeVar
 
 import pytest
@@ -31,8 +32,16 @@ from waitlist.admission.health import Said
 from waitlist.admission.plans import When
 from waitlist.errors import ValueRefused
 from waitlist.extensions import db
-from waitlist.models import Cohort, Entry, Gate, Invitation, Wave
-from waitlist.onboarding import completion, invitations, passwords
+from waitlist.models import Cohort, Entry, Gate, Invitation, Registration, Wave
+from waitlist.onboarding import (
+    by_hand,
+    completion,
+    disputes,
+    extending,
+    invitations,
+    passwords,
+    reminding,
+)
 from waitlist.signup import leaving
 from waitlist.signup import people as signed_up
 
@@ -237,10 +246,45 @@ class Launch(RuleBasedStateMachine):
         self.mail()
         self.let_time_pass(73)
 
-    @rule(pick=picks)
-    def renew(self, pick: int) -> None:
+    @rule(pick=picks, is_held=booleans())
+    def renew(self, pick: int, is_held: bool) -> None:
         if invitation := _one(select(Invitation), pick):
-            invitations.renew(links.invitation_token(invitation), now=self.now)
+            token = links.invitation_token(invitation)
+            self._reissues(lambda: invitations.renew(token, is_held=is_held, now=self.now))
+
+    @rule(capacity=integers(0, 4))
+    def all_come_too_late_and_ask_for_seats_that_are_fewer(self, capacity: int) -> None:
+        self.lapse_all()
+        self.set_the_gate(capacity, 0)
+        lapsed = select(Invitation).join(Entry, Entry.id == Invitation.entry_id)
+        for invitation in db.session.scalars(lapsed.where(Entry.state == "lapsed")).all():
+            token = links.invitation_token(invitation)
+            self._reissues(lambda token=token: invitations.renew(token, now=self.now))  # type: ignore[misc]
+
+    @rule(pick=picks)
+    def reissue(self, pick: int) -> None:
+        if invitation := _one(select(Invitation), pick):
+            self._reissues(lambda: self._by_hand(by_hand.reissue, invitation.entry_id))
+
+    @rule(pick=picks)
+    def resend(self, pick: int) -> None:
+        if invitation := _one(select(Invitation), pick):
+            self._by_hand(by_hand.resend, invitation.entry_id)
+
+    @rule(pick=picks, hours=integers(1, 100))
+    def extend(self, pick: int, hours: int) -> None:
+        if invitation := _one(select(Invitation), pick):
+            self._by_hand(extending.extend, invitation.entry_id, by=timedelta(hours=hours))
+
+    @rule(pick=picks, apology=booleans())
+    def revoke(self, pick: int, apology: bool) -> None:
+        if invitation := _one(select(Invitation), pick):
+            self._by_hand(by_hand.revoke, invitation.entry_id, apology=apology)
+
+    @rule(pick=picks)
+    def dispute(self, pick: int) -> None:
+        if registration := _one(select(Registration), pick):
+            disputes.dispute(links.to_dispute(registration).rpartition("/")[2], now=self.now)
 
     @rule(pick=picks)
     def leave(self, pick: int) -> None:
@@ -279,6 +323,22 @@ class Launch(RuleBasedStateMachine):
         assert set(Counter(found).values()) <= {1}
         db.session.rollback()
 
+    @invariant()
+    def every_reissue_supersedes_the_one_before_it(self) -> None:
+        """P7: and whoever holds an open one is invited."""
+        db.session.rollback()
+        found = db.session.execute(
+            select(Invitation.entry_id, Invitation.generation, Invitation.state, Entry.state)
+            .join(Entry, Entry.id == Invitation.entry_id)
+            .order_by(Invitation.entry_id, Invitation.id)
+        ).all()
+        db.session.rollback()
+        for one, then in pairwise(found):
+            follows = one[0] == then[0] and then[1] == one[1] + 1
+            assert (one[2] == "superseded") == follows
+        assert {person for _, _, state, person in found if state == "open"} <= {"invited"}
+        assert not any(state == "superseded" for _, _, state, _ in found[-1:])
+
     def teardown(self) -> None:
         db.session.rollback()
 
@@ -286,6 +346,7 @@ class Launch(RuleBasedStateMachine):
         """What the admission job does."""
         invitations.beat(now=self.now)
         invitations.lapse(now=self.now)
+        reminding.remind(now=self.now)
         health.watch(now=self.now)
         waves.tick(now=self.now)
         self._carry_on()
@@ -309,6 +370,29 @@ class Launch(RuleBasedStateMachine):
         for cohort_id, name in enumerate(COHORTS, start=1):
             assert tables.line_in_redis(self.redis, name) == tables.line_in_sql(cohort_id)
         return list(come)
+
+    def _reissues(self, act: Callable[[], object]) -> None:
+        """Whoever gets a fresh invitation by this has a seat that was free, of their old wave."""
+        last = self._last_invitation()
+        act()
+        new = select(Invitation).where(Invitation.id > last)
+        made = db.session.scalars(new).one_or_none()
+        if made is not None:
+            used, capacity = db.session.execute(select(Gate.seats_used, Gate.capacity)).one()
+            assert used <= capacity  # P3
+            before = db.session.scalars(
+                select(Invitation)
+                .where(Invitation.entry_id == made.entry_id, Invitation.id < made.id)
+                .order_by(Invitation.id.desc())
+            ).first()
+            assert before is not None
+            assert (made.generation, made.wave_id) == (before.generation + 1, before.wave_id)
+        db.session.rollback()
+
+    def _by_hand(self, act: Callable[..., object], entry_id: int, **how: object) -> None:
+        with suppress(ValueRefused):
+            act([entry_id], actor="test", reason="", now=self.now, **how)
+        db.session.rollback()
 
     def _last_invitation(self) -> int:
         db.session.rollback()

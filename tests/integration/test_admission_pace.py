@@ -173,3 +173,12 @@ def test_a_fresh_gate_is_paused_and_has_no_seats(app: Flask, now: datetime) -> N
     shown = gate.show(now=now)
     assert (shown.paused, shown.capacity, shown.limit) == (True, 0, "paused")
     assert db.session.query(Gate).count() == 1
+
+
+def test_fewer_free_seats_than_the_pace_allows_limit_nobody_where_nobody_waits(
+    app: Flask, now: datetime
+) -> None:
+    people.open_gate(4, rate=36_000, now=now)
+    for seconds in (0, 5):
+        waves.tick(now=now + timedelta(seconds=seconds))
+    assert gate.show(now=now + timedelta(seconds=5)).limit == "nobody"

@@ -48,6 +48,7 @@ def test_the_history_tells_the_settings_of_any_past_moment(
     runner.run("gate", "resume")
     usual = {"rate": 0, "paused": True, "joining": "open", "held_mails": [], "referral": False}
     usual |= {"notices": {}, "health_ignored_until": None, "bounces_since": None}
+    usual |= {"mail_route": "auto"}
     told = [runner.json("gate", "history", "--at", moment.isoformat()) for moment in moments]
     assert told == [
         {"capacity": 10, **usual},

@@ -17,7 +17,7 @@ from tests import people, tables
 from tests.conftest import Deliver, MakeApp
 from tests.people import ALICE, BOB, mails_owed
 from tests.servers import Received, SmtpSink
-from waitlist import delivery, links
+from waitlist import delivery, links, routing, settling
 from waitlist.admission import gate
 from waitlist.errors import LinkOver
 from waitlist.extensions import db
@@ -123,6 +123,43 @@ def test_refused_for_now_goes_again_later(
     assert len(deliver(now + MINUTE)) == 1
 
 
+def test_refused_for_now_it_is_given_up_five_days_after_the_first_try_and_not_before(
+    alice: Entry, now: datetime, deliver: Deliver, sink: SmtpSink
+) -> None:
+    """P8: however long it waited for its turn until then (RFC 5321, section 4.5.4.1)."""
+    tried = now + timedelta(days=9)
+    sink.rcpt_answer = "450 Greylisted"
+    deliver(tried)
+    assert _message(alice).state == "queued"
+    deliver(tried + timedelta(days=5) - MINUTE)
+    assert _message(alice).state == "queued"
+    deliver(tried + timedelta(days=5) + HOUR)
+    assert (_message(alice).state, _message(alice).reason) == ("bounced", "450")
+    assert people.find(ALICE).suppressed_at is not None
+    assert gate.verify() == {}
+
+
+def test_cut_off_three_times_it_counts_as_taken_and_refusals_dont_count(
+    alice: Entry, now: datetime, deliver: Deliver, sink: SmtpSink
+) -> None:
+    """P8: a mail that was only ever refused before is tried again when it is cut off."""
+    at = now
+    for _ in range(3):
+        sink.answers += ["450 Busy"] * (2 if sink.pipelines else 1)
+        deliver(at)
+        sink.answers.clear()
+        at += HOUR
+    for _ in range(settling.MOST_UNKNOWN):
+        sink.answers.append("drop")
+        deliver(at)
+        assert _message(alice).state == "queued"
+        at += HOUR
+    sink.answers.append("drop")
+    deliver(at)
+    assert (_message(alice).state, _message(alice).reason) == ("sent", "presumed taken")
+    assert people.invitation_of(alice).expires_at == at + 72 * HOUR
+
+
 @pytest.mark.parametrize("where,answer", [("rcpt", "550"), ("data", "550"), ("data", "552")])
 def test_refused_for_good_gives_the_seat_back_and_keeps_the_place(
     alice: Entry, now: datetime, deliver: Deliver, sink: SmtpSink, where: str, answer: str
@@ -168,7 +205,7 @@ def test_a_server_that_refuses_everyone_isnt_held_against_anyone(
     _still_owed(alice, now)
     sink.rcpt_answer = None
     assert delivery.server_is_away()
-    assert 0 < redis.ttl(delivery.AWAY_KEY) <= PROBE.total_seconds()
+    assert 0 < redis.ttl(routing.AWAY_KEY) <= PROBE.total_seconds()
     assert len(deliver(now + PROBE)) == 1
 
 

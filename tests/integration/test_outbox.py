@@ -7,15 +7,17 @@ from itertools import pairwise
 
 import pytest
 from flask import Flask
+from redis import Redis
 from sqlalchemy import select, update
 
 from tests import people
 from tests.conftest import Deliver
 from tests.people import ALICE, BOB, mails_owed
 from tests.servers import SmtpSink
-from waitlist import delivery, leasing, outbox
+from waitlist import delivery, leasing, outbox, wake
 from waitlist.extensions import db
 from waitlist.models import Entry, Message
+from workers import clock as workers_clock
 
 SECOND = timedelta(seconds=1)
 
@@ -91,7 +93,7 @@ def test_a_worker_stopped_past_its_lease_marks_nothing(alice: Entry, now: dateti
     stopped = _lease(now)
     later = now + outbox.LEASE + SECOND
     assert outbox.overdue(now=now + outbox.LEASE) == []
-    assert outbox.reclaim(outbox.overdue(now=later)) == 1
+    assert outbox.reclaim(outbox.overdue(now=later), now=later) == []
     second = _lease(later)
     assert second.id == stopped.id
     assert not outbox.mark(stopped, state="sent", now=later)
@@ -121,6 +123,26 @@ def test_what_a_dead_worker_left_is_sent_by_the_next(
     assert leasing.is_due(now=later)
     assert len(deliver(later)) == 1
     assert not leasing.is_due(now=later)
+
+
+def test_after_redis_lost_everything_what_is_overdue_is_sent_within_a_minute(
+    alice: Entry, now: datetime, redis: Redis, sink: SmtpSink, deliver: Deliver
+) -> None:
+    """P16: the clock finds it in SQL, whoever forgot about it: queues, notes, wake-ups."""
+    bob = people.wait_in_line(BOB, now=now)
+    deliver(now)
+    _owe("standing", alice, now)
+    _lease(now)  # by a worker that died
+    _owe("standing", bob, now)
+    redis.flushall()
+    fault_over, sent = now + outbox.LEASE, []
+    for second in range(1, 60):
+        at = fault_over + second * SECOND
+        redis.delete(wake.asked_key("mail"))  # which lives for five seconds
+        workers_clock.tick(now=at)
+        if redis.lpop("rq:queue:mail"):
+            sent += [str(mail["To"]) for mail in deliver(at)]
+    assert sorted(sent) == [ALICE, BOB]
 
 
 def test_cancelling_stops_what_is_queued_and_not_what_is_under_way(

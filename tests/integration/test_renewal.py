@@ -14,12 +14,13 @@ from tests import people, tables
 from tests.conftest import Deliver
 from tests.people import ALICE, BOB, form
 from tests.servers import SmtpSink
-from waitlist import links, outbox, projection, seats
+from waitlist import experience, links, outbox, projection, seats
 from waitlist.admission import gate, progress, recall, waves
 from waitlist.errors import AlreadyCompleted, InvitationClosed, NotReissued
 from waitlist.extensions import db
 from waitlist.models import Cohort, Entry, Invitation, Message
 from waitlist.onboarding import completion, invitations, reissue, view
+from waitlist.policy import trends
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -110,6 +111,14 @@ def test_a_wave_counts_each_person_once_whatever_was_reissued_or_resent(
     people.register(people.find(ALICE), "ada", now=late)
     assert stands() == {"mailed": 1, "completed": 1}
     assert progress.show(wave_id)[0].admitted == 1
+
+
+def test_a_fresh_link_took_no_place_of_the_line(alice: Entry, token: str, late: datetime) -> None:
+    """So the estimate of those who wait there doesn't reckon with it."""
+    _renew(token, late)
+    assert people.find(ALICE).renewals == 1
+    nobody_came_back = trends.front(0, 0)
+    assert experience.learned(now=late).front == nobody_came_back
 
 
 def test_recalling_the_wave_takes_a_fresh_link_back_that_hasnt_gone(

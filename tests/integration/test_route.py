@@ -15,9 +15,11 @@ from flask import Flask
 from tests import people
 from tests.servers import SmtpSink, picky_server
 from waitlist import delivery
+from waitlist import route as routes
 from waitlist.route import Outcome, Route, post_office
 
 ANN, BOB, CAT = "ann@example.org", "bob@example.org", "cat@example.org"
+US = "line@join.example.com"
 
 
 @pytest.fixture
@@ -27,15 +29,19 @@ def route(app: Flask) -> Iterator[Route]:
         yield route
 
 
+def _to(address: str) -> routes.Envelope:
+    return routes.Envelope(address, US)
+
+
 def _mail(to: str) -> bytes:
     return f"To: {to}\r\n\r\n.Hello {to}\r\n".encode()
 
 
 def _deliver(route: Route, *people: str) -> list[Outcome]:
     """Mail each of these; whom the next is for is known from the start."""
-    following = [*people[1:], None]
+    following = [*map(_to, people[1:]), None]
     return [
-        route.deliver(_mail(to), to, then=then).outcome
+        route.deliver(_mail(to), _to(to), then=then).outcome
         for to, then in zip(people, following, strict=True)
     ]
 
@@ -68,12 +74,23 @@ def test_who_was_told_of_and_isnt_mailed_after_all_gets_nothing(
     route: Route, sink: SmtpSink, said: list[str]
 ) -> None:
     """P9: and the server takes no goodbye, nor another's mail, for it."""
-    route.deliver(_mail(ANN), ANN, then=BOB)
-    assert route.deliver(_mail(CAT), CAT).outcome is Outcome.SENT
+    route.deliver(_mail(ANN), _to(ANN), then=_to(BOB))
+    assert route.deliver(_mail(CAT), _to(CAT)).outcome is Outcome.SENT
     assert _got(sink) == [(ANN, f".Hello {ANN}"), (CAT, f".Hello {CAT}")]
-    route.deliver(_mail(ANN), ANN, then=BOB)
+    route.deliver(_mail(ANN), _to(ANN), then=_to(BOB))
     route.close()
     assert not any("quit" in words.lower() for words in said)
+
+
+def test_another_mail_to_the_same_person_isnt_taken_for_the_one_that_was_told(
+    route: Route, sink: SmtpSink
+) -> None:
+    """It would come back as the other."""
+    told, other = routes.Envelope(BOB, "told@us.example"), routes.Envelope(BOB, "other@us.example")
+    route.deliver(_mail(ANN), _to(ANN), then=told)
+    assert route.deliver(_mail(BOB), other).outcome is Outcome.SENT
+    senders = [(mail.envelope.mail_from, mail.envelope.rcpt_tos) for mail in sink.messages]
+    assert senders == [(US, [ANN]), ("other@us.example", [BOB])]
 
 
 @pytest.mark.parametrize("awaits", [False, True], ids=["then-none", "awaits-it-nevertheless"])

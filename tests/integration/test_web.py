@@ -65,6 +65,7 @@ def test_leaving_and_coming_back_over_the_pages(
         assert client.post(f"/place/{alice}", data={"word": word}).status_code == 422
     assert tables.everything() == before
     assert client.post(f"/place/{alice}", data={"word": "yes"}).status_code == 202
+    assert client.post(f"/place/{alice}").status_code == 202  # a program, not our page
     (mail,) = deliver()
     act = people.link_in(mail, "/act/")
     assert "LEAVE" in client.get(act).text

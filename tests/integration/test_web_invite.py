@@ -252,6 +252,28 @@ def test_programs_that_renew_are_told_what_was_done(
     assert (renewed.status_code, renewed.get_json()) == (202, {"renewed": "reissued"})
 
 
+@pytest.mark.parametrize("word", ["", "test", "aaaaaaaa", "no"])
+def test_one_press_alone_renews_nothing(
+    client: Browser,
+    alice: Entry,
+    form_url: str,
+    now: datetime,
+    clock: time_machine.Traveller,
+    word: str,
+) -> None:
+    """Programs that check mail press buttons, and each renewal is one of three."""
+    people.make(alice, locale="fr")
+    clock.move_to(now + 73 * HOUR)
+    invitations.lapse(now=now + 73 * HOUR)
+    before = tables.everything()
+    response = client.post(f"{form_url}/renew", data={"word": word})
+    assert response.status_code == 422
+    assert 'id="word-error"' in response.text
+    assert "OUI" in response.text
+    assert tables.everything() == before
+    assert client.post(f"{form_url}/renew", data={"word": " oui "}).status_code == 202
+
+
 def test_a_lapsed_person_is_renewed_three_times_and_then_told_whom_to_ask(
     client: Browser, alice: Entry, form_url: str, now: datetime, clock: time_machine.Traveller
 ) -> None:

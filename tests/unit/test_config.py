@@ -64,6 +64,11 @@ def test_the_right_settings_are_read(tmp_path: Path) -> None:
         ("MAIL_BOUNCES_SLOW", "101"),
         ("MAIL_BOUNCES_STOP", "-1"),
         ("MAIL_BOUNCES_STOP", "1"),
+        ("MAIL2_PORT", "smtp"),
+        ("MAIL2_USE_TLS", "perhaps"),
+        ("MAIL2_AFTER", "0"),
+        ("MAIL2_REFUSED", "101"),
+        ("DKIM_SELECTOR", "s1,not a selector"),
         ("CONFIRM_WITHIN", "0"),
         ("CONFIRM_WITHIN", "2d"),
         ("INVITE_WITHIN", "0"),
@@ -75,6 +80,12 @@ def test_a_wrong_setting_stops_the_start_and_names_itself(
 ) -> None:
     with pytest.raises(SettingInvalid, match=name):
         load(tmp_path, **{name: value})
+
+
+def test_a_second_mail_server_is_one_that_has_a_name(tmp_path: Path) -> None:
+    assert load(tmp_path, MAIL2_PORT="587").mail2 is None
+    second = load(tmp_path, MAIL2_SERVER="smtp.example.net", MAIL2_PORT="587", MAIL2_USE_TLS="yes")
+    assert second.mail2 == config.Relay("smtp.example.net", 587, None, None, True)
 
 
 def test_a_missing_redis_stops_the_start_in_production(tmp_path: Path) -> None:
@@ -143,3 +154,32 @@ def test_webhooks_go_where_the_setting_allows_and_in_development_everywhere(
     assert developing.webhook_allow == ("0.0.0.0/0", "::/0")
     with pytest.raises(SettingInvalid, match="WEBHOOK_ALLOW"):
         load(tmp_path, WEBHOOK_ALLOW="https://app.internal")
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("MAIL_RETURN", "bounces"),
+        ("MAIL_RETURN", "@join.example.com"),
+        ("MAIL_RETURN", f"{'b' * 32}@join.example.com"),
+        ("MAIL_RETURN", "a b@join.example.com"),
+        ("MAIL_HOOK_SES_TOPIC", "mail"),
+        ("MAIL_HOOK_SES_TOPIC", "arn:aws:sns:eu-west-1.evil:123456789012:mail"),
+        ("MAIL_HOOK_POSTMARK", "hush"),
+        ("MAIL_HOOK_POSTMARK", "name:hush"),
+        ("MAIL_HOOK_SECRET", "hush"),
+        ("MAIL_HOOK_SECRET", "whsec_hush"),
+        ("MAIL_HOOK_SECRET", "whsec_aHVzaA=="),
+    ],
+)
+def test_what_reports_come_by_is_checked_and_not_told(
+    tmp_path: Path, name: str, value: str
+) -> None:
+    with pytest.raises(SettingInvalid, match=name) as refused:
+        load(tmp_path, **{name: value})
+    assert "hush" not in str(refused.value)
+
+
+def test_a_return_path_may_be_as_long_as_what_is_added_allows(tmp_path: Path) -> None:
+    home = f"{'b' * 31}@join.example.com"
+    assert load(tmp_path, MAIL_RETURN=home).mail_return == home

@@ -213,3 +213,33 @@ def test_foretold_and_sent_agree(
         moment += timedelta(milliseconds=1)
     assert sent == people
     assert abs(moment - at) <= SECOND
+
+
+def test_what_mail_leaves_of_a_rate_is_what_its_minutes_let_out() -> None:
+    by_mail = mailing.foreseen(Pace(60), _fresh(Pace(60)), 10_000, is_stopped=False)
+    assert by_mail.rate == pytest.approx(3_600, rel=0.04)
+    assert by_mail.by_day == ()
+    slowed = Pace(60, cost=4)
+    assert mailing.foreseen(slowed, _fresh(slowed), 10_000, is_stopped=False).rate < 900
+    assert mailing.foreseen(Pace(60), _fresh(Pace(60)), 10, is_stopped=False).rate == 10
+    assert mailing.foreseen(Pace(60), _fresh(Pace(60)), 10, is_stopped=True).rate == 0
+
+
+def test_what_each_day_lets_out_begins_with_what_is_left_of_today() -> None:
+    pace = Pace(60, per_day=1_000, warm_up=(100, 200))
+    spent = mailing.spend(pace, _fresh(pace), invitations=30, others=10)
+    by_mail = mailing.foreseen(pace, spent, 3_600, is_stopped=False)
+    assert by_mail.by_day[:4] == (50, 180, 900, 900)
+    assert by_mail.day_ends == 12 * 3_600
+    too_many = mailing.spend(pace, spent, invitations=60, others=0)
+    assert mailing.foreseen(pace, too_many, 3_600, is_stopped=False).by_day[0] == 0
+
+
+@given(st.integers(1, 2_000), st.integers(0, 2_000), st.integers(1, 5_000))
+def test_what_is_foreseen_of_today_is_what_will_be_granted(
+    per_day: int, went: int, per_minute: int
+) -> None:
+    pace = Pace(per_minute, per_day=per_day)
+    spent = mailing.spend(pace, _fresh(pace), invitations=0, others=went)._replace(allowance=9e9)
+    granted = mailing.grant(pace, spent).invitations
+    assert mailing.foreseen(pace, spent, 1, is_stopped=False).by_day[0] == granted

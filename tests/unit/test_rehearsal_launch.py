@@ -266,3 +266,17 @@ def test_joining_that_is_closed_turns_everyone_away() -> None:
     played = play(_launch(operator=(closed,), product=None))
     assert played.total("joined")[AN_HOUR:].sum() == 0
     assert played.total("turned_away")[-1] == played.total("came")[AN_HOUR:].sum()
+
+
+@pytest.mark.parametrize("mail", [Mail(a_minute=1), Mail(a_day=600), Mail(warm_up=(600, 600))])
+def test_what_is_foretold_counts_with_the_budgets_of_mail(mail: Mail) -> None:
+    """From the start: else it would foretell that the last comes in within an hour, at the rate."""
+    line, gate = (Cohort("general", imported=1_000),), Gate(1_000, 1_000)
+    more = {"cohorts": line, "arrivals": (), "gate": gate, "product": None, "watched": 2_000}
+
+    def foretold(mail: Mail) -> float:
+        watched = play(_launch(mail=mail, **more)).watched
+        return max(one.foretold for one in watched if one.at == 0) / HOUR.total_seconds()
+
+    assert foretold(Mail()) < 1.1
+    assert foretold(mail) > 6

@@ -6,10 +6,11 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
-from waitlist import letters
+from waitlist import letters, postage
 from waitlist.config import LOCALES
 from waitlist.errors import ValueRefused
 from waitlist.models import Gate
+from waitlist.policy import routes
 
 NAMES = (
     "capacity",
@@ -21,6 +22,7 @@ NAMES = (
     "notices",
     "health_ignored_until",
     "bounces_since",
+    "mail_route",
 )
 MOST = 2**31 - 1
 JOINING = ("open", "challenge", "closed")
@@ -47,6 +49,7 @@ class Wanted(TypedDict, total=False):
     notices: Mapping[str, str] | None
     ignore_health_until: datetime | None
     accept_bounces: bool
+    mail_route: str | None
 
 
 def check(wanted: Wanted, *, now: datetime) -> None:
@@ -58,6 +61,7 @@ def check(wanted: Wanted, *, now: datetime) -> None:
     _check_kinds([*wanted.get("hold", ()), *wanted.get("release", ())])
     for language, text in (wanted.get("notices") or {}).items():
         _check_notice(language, text)
+    _check_route(wanted.get("mail_route"))
     until = wanted.get("ignore_health_until")
     if until is not None and until > now + IGNORED_FOR:
         raise ValueRefused(
@@ -68,7 +72,7 @@ def check(wanted: Wanted, *, now: datetime) -> None:
 
 def values(wanted: Wanted, gate: Gate, *, now: datetime) -> Values:
     """What these make of the gate's columns; the caller holds its lock."""
-    plain = ("capacity", "rate", "paused", "joining", "referral")
+    plain = ("capacity", "rate", "paused", "joining", "referral", "mail_route")
     found: Values = {name: wanted.get(name) for name in plain if wanted.get(name) is not None}
     if (until := wanted.get("ignore_health_until")) is not None:
         found["health_ignored_until"] = until
@@ -99,6 +103,13 @@ def as_json(values: Values) -> Values:
 def _check_joining(word: str | None) -> None:
     if word not in (None, *JOINING):
         raise ValueRefused(f"joining is one of {', '.join(JOINING)}, not {word!r}")
+
+
+def _check_route(word: str | None) -> None:
+    if word not in (None, *routes.WORDS):
+        raise ValueRefused(f"mail goes by one of {', '.join(routes.WORDS)}, not {word!r}")
+    if word == routes.SECOND and not postage.has_second():
+        raise ValueRefused("there is no second route: set MAIL2_SERVER, and restart the workers")
 
 
 def _check_kinds(kinds: Collection[str]) -> None:

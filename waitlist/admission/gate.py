@@ -95,7 +95,7 @@ def show(*, now: datetime) -> GateView:
         referral=gate.referral,
         notices=gate.notices,
         health_ignored_until=_iso(ignored if ignored and ignored > now else None),
-        mail=mails.budgets(mail),
+        mail=mails.budgets(mail, now=now),
         bounces=mails.bounces(mail, gate),
         last_step=laststep.shown(gate, now=now),
         estimates=estimates.coverage(),
@@ -134,6 +134,8 @@ def change(
     )
     if wanted.get("accept_bounces"):
         postage.forgive(now=now)
+    if wanted.get("mail_route"):
+        postage.choose_anew(now=now)
     db.session.commit()
     switches.forget()
 
@@ -166,7 +168,8 @@ def _iso(at: datetime | None) -> str | None:
 
 def _limit(gate: Gate, waiting_open: int, waiting_now: int, *, now: datetime) -> str:
     budget = bounds.of_tick(gate, now=now)
-    if budget.limit in ("paused", "capacity", "bounces", "health") or waiting_now:
+    is_full = budget.limit == "capacity" and not budget.people
+    if is_full or budget.limit in ("paused", "bounces", "health") or waiting_now:
         return budget.limit
     return "hours" if waiting_open else "nobody"
 

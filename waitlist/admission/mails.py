@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 
 from sqlalchemy import func, select
 
+from waitlist import leasing, postage, undelivered
 from waitlist.extensions import db, settings
 from waitlist.models import Gate, Invitation, Message
 from waitlist.outbox import PRIORITIES
-from waitlist.policy import mailing
+from waitlist.policy import mailing, routes
 from waitlist.postage import Postage
 
 LOOKED_AT = 1_000  # mails that came back last, of which the wave is told
@@ -18,8 +19,28 @@ LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
+class RouteView:
+    """By which server mail goes now, what operators set (auto: by itself), since when, and why.
+
+    `failing_since` if no mail could go by it; `taken` and `refused` of what it was asked lately.
+    """
+
+    in_force: str
+    set_to: str
+    has_second: bool
+    since: str | None
+    why: str
+    failing_since: str | None
+    taken: int
+    refused: int
+
+
+@dataclass(frozen=True)
 class MailView:
-    """The budgets of mail, in mails; None where there is no bound. `waits_until` if none may go."""
+    """The budgets of mail, in mails; None where there is no bound. `waits_until` if none may go.
+
+    `dead` can't go on by themselves; `oldest_due_at` is since when the oldest is due.
+    """
 
     sent_today: int
     most_today: int | None
@@ -28,6 +49,9 @@ class MailView:
     left_now: int
     waits_until: str | None
     held: list[str]
+    dead: int
+    oldest_due_at: str | None
+    route: RouteView
 
 
 @dataclass(frozen=True)
@@ -46,8 +70,24 @@ class BouncesView:
     wave_bounced: int
 
 
-def budgets(mail: Postage) -> MailView:
-    """What went and may go."""
+def route(mail: Postage) -> RouteView:
+    """By which server mail goes."""
+    by_itself = mail.route_set == routes.AUTO and postage.has_second()
+    seen = mail.seen
+    return RouteView(
+        in_force=mail.route,
+        set_to=mail.route_set,
+        has_second=postage.has_second(),
+        since=_iso(seen.since),
+        why=seen.why if by_itself else "",
+        failing_since=_iso(seen.failing_since) if by_itself else None,
+        taken=round(seen.taken) if by_itself else 0,
+        refused=round(seen.refused) if by_itself else 0,
+    )
+
+
+def budgets(mail: Postage, *, now: datetime) -> MailView:
+    """What went and may go, and by which server."""
     pace, spent = mail.pace, mail.spent
     assert spent.day is not None
     until = mailing.waits_until(pace, spent)
@@ -57,8 +97,11 @@ def budgets(mail: Postage) -> MailView:
         left_today=mailing.left_today(pace, spent),
         a_minute=settings().mail_per_minute,
         left_now=mailing.grant(pace, spent).mails,
-        waits_until=until.isoformat() if until else None,
+        waits_until=_iso(until),
         held=sorted(mail.held),
+        dead=undelivered.dead(),
+        oldest_due_at=_iso(leasing.oldest_due(mail.held, now=now)),
+        route=route(mail),
     )
 
 
@@ -71,10 +114,14 @@ def bounces(mail: Postage, gate: Gate) -> BouncesView:
         sent=round(seen.sent),
         bounced=round(seen.bounced),
         later=round(seen.later),
-        stopped_at=mail.stopped_at.isoformat() if mail.stopped_at else None,
+        stopped_at=_iso(mail.stopped_at),
         wave=wave,
         wave_bounced=many,
     )
+
+
+def _iso(at: datetime | None) -> str | None:
+    return at.isoformat() if at else None
 
 
 def _state(mail: Postage) -> str:

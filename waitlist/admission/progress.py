@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 from waitlist.admission import plans, recall
 from waitlist.extensions import db
 from waitlist.models import Cohort, Invitation, Message, Wave
+from waitlist.policy.reports import TAKEN
 
 MOST_LISTED = 50
 
@@ -97,17 +98,18 @@ def _progress(wave_id: int) -> Progress:
         .where(Invitation.wave_id == wave_id, Invitation.state != "superseded")
         .group_by(Invitation.state, Message.state)
     )
-    by_invitation, by_mail = Counter[str](), Counter[str]()
+    by_invitation, by_mail, back = Counter[str](), Counter[str](), 0
     for invitation, mail, people in rows:
         by_invitation[invitation] += people
         by_mail[mail] += people
+        back += people if invitation == "revoked" and mail != "bounced" else 0
     return Progress(
-        to_mail=by_mail["queued"] + by_mail["sending"],
-        mailed=by_mail["sent"],
+        to_mail=by_mail["queued"] + by_mail["sending"] + by_mail["dead"],
+        mailed=sum(by_mail[state] for state in TAKEN),
         completed=by_invitation["used"],
         bounced=by_mail["bounced"],
         lapsed=by_invitation["expired"],
-        back=by_invitation["revoked"] - by_mail["bounced"],
+        back=back,
     )
 
 

@@ -15,11 +15,12 @@ from waitlist.admission import plans
 from waitlist.errors import ValueRefused, WaveUnknown
 from waitlist.extensions import db
 from waitlist.models import Entry, Invitation, Message, Wave
+from waitlist.policy.reports import TAKEN
 from waitlist.wake import wake
 
 BATCH = 1_000  # people a transaction
 STILL_OPEN = ("mail under way", "mailed")
-GONE = ("sending", "sent")  # states of a mail that can't be held back
+GONE = ("sending", *TAKEN)  # states of a mail that can't be held back
 
 
 def its_mail(*states: str) -> ColumnElement[bool]:
@@ -185,5 +186,5 @@ def _rest(wave_id: int, revoked: Sequence[int]) -> list[Left]:
 
 def _word(invitation: str, mail: str) -> str:
     if invitation == "open":
-        return STILL_OPEN[mail == "sent"]
+        return STILL_OPEN[mail in TAKEN]
     return {"used": "registered", "expired": "lapsed"}.get(invitation, "back in line")

@@ -11,9 +11,14 @@ from waitlist.cli import (
     imports,
     invitation,
     line,
+    mail,
+    mailcheck,
+    mailroute,
     noshows,
+    outbox,
     person,
     rehearse,
+    returned,
     stuck,
     switches,
     wave,
@@ -25,6 +30,8 @@ def init_app(app: Flask) -> None:
     """Add every command to the app."""
     for of_gate in (*switches.COMMANDS, health.report, noshows.show):
         gate.group.add_command(of_gate)
+    for of_mail in (returned.bounces, mailroute.show, mailroute.route, mailcheck.check):
+        mail.group.add_command(of_mail)
     for of_invitation in stuck.COMMANDS:
         invitation.group.add_command(of_invitation)
     for command in (
@@ -33,8 +40,9 @@ def init_app(app: Flask) -> None:
         wave.group,
         invitation.group,
         line.group,
-        invitation.group,
+        mail.group,
         person.group,
+        outbox.group,
         imports.import_command,
         imports.undo_command,
         rehearse.command,

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from waitlist.admission.gate import LIMITS, GateView
 from waitlist.admission.laststep import LastStepView
-from waitlist.admission.mails import BouncesView, MailView
+from waitlist.admission.mails import BouncesView, MailView, RouteView
 from waitlist.cli import health, times
 from waitlist.estimates import Coverage
 
@@ -23,10 +23,10 @@ def rows(view: GateView) -> list[Row]:
         ("admission rate", _rate(view)),
         ("waiting", f"{view.waiting:,} ({view.waiting_open:,} in open cohorts)"),
         ("limited by", f"{view.limit}: {LIMITS[view.limit]}"),
-        ("mail", _mail(view.mail)),
+        *mail_rows(view.mail),
+        ("mail's route", route(view.mail.route)),
         ("invitations that came back", _bounces(view.bounces)),
         ("last step", _last_step(view.last_step)),
-        ("mail held", ", ".join(view.mail.held) or "none"),
         ("joining", view.joining),
         *((f"notice ({language})", text) for language, text in view.notices.items()),
         ("referral", "on" if view.referral else "off"),
@@ -38,12 +38,36 @@ def rows(view: GateView) -> list[Row]:
     ]
 
 
+def mail_rows(mail: MailView) -> list[Row]:
+    """What went and may go, what is held, what waits, and what can't go on."""
+    return [
+        ("mail", _mail(mail)),
+        ("mail held", ", ".join(mail.held) or "none"),
+        ("oldest mail due since", _at(mail.oldest_due_at)),
+        ("dead letters", f"{mail.dead:,}: see flask outbox list" if mail.dead else "none"),
+    ]
+
+
+def route(of: RouteView) -> str:
+    """By which server mail goes, and why."""
+    if not of.has_second:
+        return f"{of.in_force}, as there is no second"
+    if of.set_to != "auto":
+        return f"{of.in_force}, set so by an operator"
+    why = f" since {_at(of.since)}: {of.why}" if of.why else ""
+    return f"{of.in_force}, by itself{why}"
+
+
 def unusual(view: GateView) -> Iterator[str]:
     """A sentence for each switch that isn't as usual."""
     if view.joining != "open":
         yield f"Joining is {view.joining}."
     if view.mail.held:
         yield f"Mail is held: {', '.join(view.mail.held)}. All other mail goes on."
+    if view.mail.route.in_force != "first" or view.mail.route.set_to != "auto":
+        yield f"Mail goes by the {route(view.mail.route)}."
+    if view.mail.dead:
+        yield f"{view.mail.dead:,} mails can't go on by themselves: see flask outbox list."
     if view.bounces.state != "well":
         yield f"Invitations come back: {_bounces(view.bounces)}."
     if view.last_step.alarm_since:

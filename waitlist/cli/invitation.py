@@ -31,7 +31,7 @@ def resend(addresses: tuple[str, ...], reason: str, as_json: bool) -> None:
     many = by_hand.resend(
         _ids(addresses), actor=terminal.actor(), reason=reason, now=datetime.now(UTC)
     )
-    _say(as_json, f"{many:,} mailed again.", resent=many)
+    _say(as_json, f"Mailed again: {many:,}.", resent=many)
 
 
 @group.command()
@@ -69,7 +69,7 @@ def extend(
             wave_id, by=longer, until=end, actor=actor, reason=reason, now=now
         )
     left = f" {done.unchanged:,} have no deadline yet, or a later one." if done.unchanged else ""
-    _say(as_json, f"{done.extended:,} end later now.{left}", **done._asdict())
+    _say(as_json, f"Invitations that end later now: {done.extended:,}.{left}", **done._asdict())
 
 
 @group.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import click
@@ -9,7 +10,7 @@ import click
 from waitlist.cli import terminal, times
 from waitlist.extensions import reading
 from waitlist.onboarding import by_hand
-from waitlist.signup import people, resending
+from waitlist.signup import erasing, people, removing, resending
 
 
 @click.group("person")
@@ -47,6 +48,54 @@ def unsuppress(address: str, reason: str, as_json: bool) -> None:
         terminal.show_json({"unsuppressed": freed})
     else:
         click.echo("It is mailed again." if freed else "It wasn't suppressed.")
+
+
+@group.command()
+@click.argument("address")
+@terminal.with_reason
+@terminal.as_json
+@terminal.refusing
+def remove(address: str, reason: str, as_json: bool) -> None:
+    """Put a person out of the line for good. They stay known: joining again does nothing."""
+    done = removing.remove(address, actor=terminal.actor(), reason=reason, now=datetime.now(UTC))
+    if as_json:
+        terminal.show_json(done._asdict())
+        return
+    was = "They were removed before." if done.was == "removed" else f"Removed; was {done.was}."
+    click.echo(f"{was} {_freed(done.seats, done.cancelled)}")
+    _tell_under_way(done.under_way)
+
+
+@group.command()
+@click.argument("address")
+@terminal.with_reason
+@terminal.as_json
+@terminal.refusing
+def erase(address: str, reason: str, as_json: bool) -> None:
+    """Delete all that is known of a person. Nobody can undo it.
+
+    A keyed hash of the address stays, so that joining again is mailed once in 30 days at most.
+    """
+    done = erasing.erase(address, actor=terminal.actor(), reason=reason, now=datetime.now(UTC))
+    if as_json:
+        terminal.show_json(done._asdict())
+        return
+    who = f"entry {done.entry_id}, {done.was}" if done.entry_id else "only rows of an import"
+    click.echo(f"Erased: {who}. {_freed(done.seats, done.cancelled)}")
+    _tell_under_way(done.under_way)
+    if done.was == "registered":
+        click.echo("What your product knows of them is yours to delete there.")
+    if not done.is_gone_for_good:
+        click.echo("The database's log holds traces while somebody reads in it; it passes.")
+
+
+def _freed(seats: int, cancelled: int) -> str:
+    return f"{seats} seats freed, {cancelled} queued mails cancelled."
+
+
+def _tell_under_way(kinds: Sequence[str]) -> None:
+    if kinds:
+        click.echo(f"Already under way, and can't be called back: {', '.join(kinds)}.")
 
 
 @group.command()

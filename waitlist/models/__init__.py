@@ -19,8 +19,8 @@ from waitlist.models.line import (
     LineChange,
     PlaceChange,
 )
-from waitlist.models.mail import MailPace, Message
-from waitlist.models.records import Audit, FinishFailure, Heartbeat
+from waitlist.models.mail import DeliveryReport, MailPace, Message
+from waitlist.models.records import Audit, Erasure, FinishFailure, Heartbeat
 
 __all__ = [
     "ArrivalCounter",
@@ -28,7 +28,9 @@ __all__ = [
     "Cohort",
     "CohortRule",
     "Crowd",
+    "DeliveryReport",
     "Entry",
+    "Erasure",
     "Estimate",
     "Experience",
     "FinishFailure",

@@ -32,6 +32,7 @@ class Gate(db.Model):  # type: ignore[name-defined, misc]
     health_ignored_until: Mapped[datetime | None] = mapped_column(Moment)
     bounces_since: Mapped[datetime | None] = mapped_column(Moment)
     last_step_alarm_at: Mapped[datetime | None] = mapped_column(Moment)  # since when it alarms
+    mail_route: Mapped[str] = mapped_column(String(10), default="auto")
 
 
 class Wave(db.Model):  # type: ignore[name-defined, misc]

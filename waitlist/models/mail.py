@@ -14,7 +14,11 @@ from waitlist.models.line import Entry
 
 
 class Message(db.Model):  # type: ignore[name-defined, misc]
-    """One mail that is owed: queued → sending → sent | bounced | cancelled, with a reason."""
+    """One mail that is owed: queued → sending → sent | bounced | cancelled, with a reason.
+
+    What is sent becomes delivered, complained or bounced when that is reported.
+    `dead` is what can't go on by itself, until an operator has looked.
+    """
 
     __tablename__ = "messages"
     id: Mapped[int] = mapped_column(Id, primary_key=True)
@@ -28,6 +32,10 @@ class Message(db.Model):  # type: ignore[name-defined, misc]
     state: Mapped[str] = mapped_column(String(10), default="queued")
     reason: Mapped[str] = mapped_column(String(200), default="")
     attempts: Mapped[int] = mapped_column(default=0)
+    cut_off: Mapped[int] = mapped_column(default=0)  # tries that ended before an answer
+    lost: Mapped[int] = mapped_column(default=0)  # leases whose worker didn't come back
+    refused_since: Mapped[datetime | None] = mapped_column(Moment)  # for now, without end so far
+    route: Mapped[str | None] = mapped_column(String(6))  # by which it went, or was last tried
     created_at: Mapped[datetime] = mapped_column(Moment)
     due_at: Mapped[datetime] = mapped_column(Moment)
     lease: Mapped[int] = mapped_column(default=0)
@@ -41,10 +49,32 @@ class Message(db.Model):  # type: ignore[name-defined, misc]
     )
 
 
+class DeliveryReport(db.Model):  # type: ignore[name-defined, misc]
+    """What somebody said later became of a mail; each report once, by its provider and id.
+
+    Without a message it was only about an address, which isn't kept.
+    """
+
+    __tablename__ = "delivery_reports"
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    message_id: Mapped[int | None] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"))
+    at: Mapped[datetime] = mapped_column(Moment)
+    provider: Mapped[str] = mapped_column(String(20))
+    report_id: Mapped[str] = mapped_column(String(64))
+    kind: Mapped[str] = mapped_column(String(10))
+    words: Mapped[str] = mapped_column(String(200), default="")
+    __table_args__ = (
+        Index("delivery_reports_id", "provider", "report_id", unique=True),
+        Index("delivery_reports_message", "message_id"),
+        NEVER_REUSED,
+    )
+
+
 class MailPace(db.Model):  # type: ignore[name-defined, misc]
     """How much mail may go now and how it fares, one row; see `policy.mailing`, `policy.bounces`.
 
-    What may go at once, what went today (UTC), and what became of the last invitations.
+    What may go at once, what went today (UTC), what became of the last invitations, and what
+    is known of the mail server in force (`policy.routes`).
     """
 
     __tablename__ = "mail_pace"
@@ -59,3 +89,10 @@ class MailPace(db.Model):  # type: ignore[name-defined, misc]
     invitations_later: Mapped[float] = mapped_column(default=0.0)
     noted_at: Mapped[datetime | None] = mapped_column(Moment)
     stopped_at: Mapped[datetime | None] = mapped_column(Moment)  # by too many bounces
+    route: Mapped[str] = mapped_column(String(6), default="first")
+    route_since: Mapped[datetime | None] = mapped_column(Moment)
+    route_why: Mapped[str] = mapped_column(String(80), default="")
+    route_failing_since: Mapped[datetime | None] = mapped_column(Moment)
+    route_taken: Mapped[float] = mapped_column(default=0.0)
+    route_refused: Mapped[float] = mapped_column(default=0.0)
+    route_noted_at: Mapped[datetime | None] = mapped_column(Moment)

@@ -27,6 +27,19 @@ class Audit(db.Model):  # type: ignore[name-defined, misc]
     __table_args__ = (Index("audit_subject", "subject"), NEVER_REUSED)
 
 
+class Erasure(db.Model):  # type: ignore[name-defined, misc]
+    """Somebody who was erased, by a keyed hash of their address: see `waitlist.erasures`.
+
+    `confirm_id` is the mail of a new joining that was let through at `confirm_mailed_at`.
+    """
+
+    __tablename__ = "erasures"
+    key_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    at: Mapped[datetime] = mapped_column(Moment)
+    confirm_mailed_at: Mapped[datetime | None] = mapped_column(Moment)
+    confirm_id: Mapped[int | None] = mapped_column(Id)
+
+
 class Heartbeat(db.Model):  # type: ignore[name-defined, misc]
     """When a process was last alive, so that a gap can be told from waiting."""
 

@@ -175,7 +175,9 @@ def _locked(invitation_id: int) -> Invited:
         if patience.was_locked(error):
             raise InProgress("another attempt is under way") from error
         raise
-    assert invitation is not None  # invitations are never deleted
+    if invitation is None:
+        db.session.rollback()
+        raise LinkInvalid("this link's owner was erased meanwhile")
     return invitation
 
 
@@ -190,10 +192,12 @@ def _check_open(invitation: Invited, form: Form, *, now: datetime) -> None:
 
 def _replay(stored: _Success | None, form: Form, key: str | None) -> Completed:
     """The stored answer for the same fields and password; else why not."""
-    is_same = stored and stored.fingerprint == form.fingerprint
-    if stored and is_same and passwords.verifies(stored.password_hash, form.password):
+    if stored is None:
+        raise LinkInvalid("this link's owner was erased meanwhile")
+    is_same = stored.fingerprint == form.fingerprint
+    if is_same and passwords.verifies(stored.password_hash, form.password):
         return Completed(stored.handle, stored.display_name, stored.welcome_token, replayed=True)
-    if stored and key is not None and key == stored.key:
+    if key is not None and key == stored.key:
         raise KeyReused("this Idempotency-Key belongs to another request")
     raise AlreadyCompleted("this invitation is used already")
 

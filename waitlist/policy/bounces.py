@@ -40,15 +40,24 @@ class Limits(NamedTuple):
 
 
 def noted(
-    outcomes: Outcomes, *, sent: int = 0, bounced: int = 0, later: int = 0, now: datetime
+    outcomes: Outcomes,
+    *,
+    sent: int = 0,
+    bounced: int = 0,
+    later: int = 0,
+    came_back: int = 0,
+    now: datetime,
 ) -> Outcomes:
-    """The same with these beside it; what was there before counts for less, in time and number."""
+    """The same with these beside it; what was there before counts for less, in time and number.
+
+    Those that `came_back` were counted as sent once, so they aren't any more.
+    """
     elapsed = max(timedelta(), now - (outcomes.noted_at or now))
-    room = max(0, MEMORY - sent - bounced - later) / max(outcomes.total, 1)
+    room = max(0, MEMORY - sent - bounced - later - came_back) / max(outcomes.total, 1)
     kept = min(math.exp(-elapsed / FADES), room)
     return Outcomes(
-        outcomes.sent * kept + sent,
-        outcomes.bounced * kept + bounced,
+        max(0.0, outcomes.sent * kept + sent - came_back),
+        outcomes.bounced * kept + bounced + came_back,
         outcomes.later * kept + later,
         now,
     )

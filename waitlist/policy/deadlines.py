@@ -11,6 +11,7 @@ ACT_WITHIN = timedelta(minutes=30)
 RENEWALS = 3
 REMIND_BEFORE = timedelta(hours=24)
 SHORT = timedelta(hours=36)  # a lifetime of an invitation, in which a day before the end is early
+ERASED_AGAIN = timedelta(days=30)  # between two confirmations to who was erased and joins anew
 
 
 def deadline_passed(expires_at: datetime | None, opened_at: datetime | None, now: datetime) -> bool:

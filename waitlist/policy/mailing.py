@@ -24,6 +24,7 @@ KEPT = 10  # one in so many of a day's mails isn't for invitations
 TURN = 20  # mails; in every tenth turn what people ask for goes before invitations
 NO_LIMIT = sys.maxsize
 LEAST = 1e-9  # of a mail, as fractions are summed up
+DAYS = 60  # of which the budgets are foreseen one by one
 
 
 class Pace(NamedTuple):
@@ -148,6 +149,42 @@ def out_at(pace: Pace, spent: Spent, nth: int, *, queued_before: int = 0) -> dat
             return span.start + timedelta(seconds=missing / pace.per_second)
         ahead -= fit
     raise AssertionError("there is always another day")
+
+
+class Foreseen(NamedTuple):
+    """What mail leaves of a rate: people an hour, and how many invitations a day lets out.
+
+    `by_day` begins with what is left of today, which ends in `day_ends` seconds, and is empty
+    where days have no budget; later days are as the last one.
+    """
+
+    rate: float
+    by_day: tuple[float, ...]
+    day_ends: float
+
+
+def foreseen(pace: Pace, spent: Spent, rate: float, *, is_stopped: bool) -> Foreseen:
+    """What the budgets will leave of a rate, of what was refilled for now.
+
+    Nothing while too many invitations bounce (`is_stopped`).
+    """
+    now = _counted(spent)
+    an_hour = pace.per_second * 3600 / pace.cost
+    return Foreseen(
+        rate=0.0 if is_stopped else min(rate, an_hour),
+        by_day=_by_day(pace, spent),
+        day_ends=(_day_after(now) - now).total_seconds(),
+    )
+
+
+def _by_day(pace: Pace, spent: Spent) -> tuple[float, ...]:
+    if pace.per_day is None and not pace.warm_up:
+        return ()
+    today = _counted(spent).date()
+    spent = spent._replace(day=today, first_day=spent.first_day or today)
+    days = [spent, *(spent._replace(day=today + n * DAY, sent_today=0) for n in range(1, DAYS))]
+    most = (_left(pace, day, for_invitations=True) for day in days)
+    return tuple(math.inf if left == NO_LIMIT else max(0.0, left) for left in most)
 
 
 class _Span(NamedTuple):

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from waitlist.policy import opening, survival, trends, wait
+from waitlist.policy import mailing, opening, pace, survival, trends, wait
 from waitlist.policy.calibration import PRIOR, Sample, Spread, learn
 from waitlist.policy.deadlines import GRACE
 from waitlist.policy.flow import HOUR, Contender, Gate, Span
 from waitlist.policy.forecast import OpenTime
+from waitlist.policy.mailing import Foreseen
 from waitlist.policy.trends import LATELY
 from waitlist.policy.wait import Outlook
 from waitlist.rehearsal.record import Watched
@@ -101,25 +102,34 @@ class Foretelling:
     def _gate(self, step: int) -> Gate:
         gate, learned = self.launch.gate, self.launch.learned
         free = max(0, gate.capacity - gate.seats_used)
-        rate = 0.0 if gate.paused else float(gate.rate)
+        by_mail = self._by_mail(step)
         open_by_age = learned.open_by_age(self.launch.invited, step)
         not_later = [share.of for share in learned.curve]
         coming = survival.coming(open_by_age, not_later, learned.last + 1)
         since = max(0, step - round(LATELY / self.launch.seconds))
         front, people = (float(each[since:step].sum()) for each in (self.came_back, self.by_ticks))
-        pace_now = gate.rate_in_force / max(1, gate.rate)
+        pace_now = pace.part_in_force(factor=gate.factor, is_slowed=gate.is_slowed)
         return Gate(
-            rate=rate,
+            rate=0.0 if gate.paused else by_mail.rate,
             free=free,
             pace_now=pace_now,
-            pace_lately=self._pace(step, rate, free, pace_now),
+            pace_lately=self._pace(step, float(gate.rate), free, pace_now),
             pace_limit=trends.pace_limit(pace_now, self._strain()),
+            mails=by_mail.by_day,
+            day_ends=by_mail.day_ends,
             coming_back=tuple(hour.expired for hour in coming),
             no_show=trends.no_show(learned.curve[-1]),
             back_after=(self.launch.scenario.completing.within + GRACE).total_seconds(),
             leaving=self._leaving(step),
             front=trends.front(front, people),
         )
+
+    def _by_mail(self, step: int) -> Foreseen:
+        """What the mail's budgets will leave of the rate, and of each day."""
+        post = self.launch.post
+        now = self.launch.scenario.starts + step * self.launch.scenario.step
+        spent = mailing.refilled(post.pace, post.spent, now)
+        return mailing.foreseen(post.pace, spent, self.launch.gate.rate, is_stopped=post.is_stopped)
 
     def _pace(self, step: int, rate: float, free: int, pace_now: float) -> float:
         now, seconds = step * self.launch.seconds, self.launch.seconds

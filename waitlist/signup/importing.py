@@ -66,6 +66,7 @@ def _import(
     run = _begin(path, cohort, now=now, resume=not dry_run)
     if run.state != "entering":
         staging.stage(run, path, progress)
+        sorting.reject_erased(run)
     if dry_run:
         return _give_up(run, path)
     if run.state != "entering":

@@ -14,6 +14,7 @@ from waitlist.errors import PersonUnknown, ValueRefused
 from waitlist.extensions import db, rows_changed
 from waitlist.models import (
     Audit,
+    DeliveryReport,
     Entry,
     FinishFailure,
     Invitation,
@@ -23,6 +24,7 @@ from waitlist.models import (
     Webhook,
 )
 from waitlist.policy import identity
+from waitlist.policy.routes import FIRST
 
 BATCH = 1_000
 
@@ -42,6 +44,12 @@ def find(address: str) -> Entry:
     if entry is None:
         raise PersonUnknown(f"nobody is known by {address}")
     return entry
+
+
+def refuse_address(reason: str, address: str) -> None:
+    """`ValueRefused` for a reason that names the address: the audit keeps reasons for good."""
+    if address.strip().lower() in reason.lower():
+        raise ValueRefused("the reason is kept in the audit, so it must not name the address")
 
 
 def summary(entry: Entry) -> dict[str, Any]:
@@ -171,7 +179,8 @@ def _invitations(entry: Entry) -> Iterator[Happening]:
             by = f"invited afresh, generation {invitation.generation}"
         yield Happening(invitation.created_at, f"{by}: {name}")
         if invitation.mailed_at is not None:
-            yield Happening(invitation.mailed_at, f"{name} mailed, until {invitation.expires_at}")
+            until = f"{invitation.expires_at:%F %H:%M} UTC"
+            yield Happening(invitation.mailed_at, f"{name} mailed, until {until}")
         if invitation.ended_at is not None:
             yield Happening(invitation.ended_at, f"{name} {invitation.state}")
     registered = select(Registration).where(Registration.entry_id == entry.id)
@@ -191,9 +200,20 @@ def _mails(entry: Entry) -> Iterator[Happening]:
         why = f" ({message.reason})" if message.reason else ""
         yield Happening(message.created_at, f"mail {message.id} owed: {message.kind}")
         if message.sent_at is not None:
-            yield Happening(message.sent_at, f"mail {message.id} taken by the mail server")
+            by = f"the {message.route or FIRST} mail server"
+            yield Happening(message.sent_at, f"mail {message.id} taken by {by}{why}")
         elif message.state != "queued" or message.reason:
             yield Happening(message.due_at, f"mail {message.id} {message.state}{why}")
+    yield from _reports(entry)
+
+
+def _reports(entry: Entry) -> Iterator[Happening]:
+    """What was said later of the mails of a person."""
+    theirs = select(DeliveryReport).join(Message, Message.id == DeliveryReport.message_id)
+    for report in db.session.scalars(theirs.where(Message.entry_id == entry.id)):
+        words = f": {report.words}" if report.words else ""
+        what = f"mail {report.message_id} {report.kind}, as {report.provider} says{words}"
+        yield Happening(report.at, what)
 
 
 def _webhooks(entry: Entry) -> Iterator[Happening]:

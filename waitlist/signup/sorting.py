@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import and_, case, func, literal, or_, select, update
 
-from waitlist import projection, rows
+from waitlist import erasures, projection, rows
 from waitlist.extensions import db, reading
 from waitlist.models import Entry, Import, ImportRow, PlaceChange
 from waitlist.signup import staging
@@ -17,6 +17,8 @@ from waitlist.signup.staging import Batch
 UNTOUCHABLE = ("withdrawn", "removed")
 UNCONFIRMED = ("pending", "unconfirmed")
 LEFT = "left the line before"
+ERASED = "was erased before"
+PAGE = 5_000
 IS_THEIRS = Entry.address_key == ImportRow.address_key
 
 
@@ -47,6 +49,28 @@ def sort_out(run: Import, batch: Batch, *, now: datetime) -> None:
     upgraded = _upgrade(run, (row.id for row in found if row.state in UNCONFIRMED), now=now)
     run.duplicate += len(found) - rejected
     run.upgraded += upgraded
+
+
+def reject_erased(run: Import) -> None:
+    """Reject the staged rows of people who were erased; commits. Who they are only hashes tell."""
+    after = -1
+    with reading():
+        is_needed = erasures.are_there()
+    while is_needed:
+        page = (
+            select(ImportRow.number, ImportRow.address_key)
+            .where(staging.is_staged(run), ImportRow.number > after)
+            .order_by(ImportRow.number)
+            .limit(PAGE)
+        )
+        with reading():
+            rows_read = db.session.execute(page).all()
+            erased = erasures.among(key for _, key in rows_read)
+        if erased:
+            staging.reject(run, (number for number, key in rows_read if key in erased), ERASED)
+            db.session.commit()
+        is_needed = len(rows_read) == PAGE
+        after = rows_read[-1][0] if rows_read else after
 
 
 def foresee(run: Import) -> Foreseen:

@@ -58,7 +58,7 @@ const show = (answer, page, form) => {
 const finish = async (form) => {
   const body = new URLSearchParams(new FormData(form)), box = find(".trying"), buttons = box.lastElementChild;
   const say = (words, seconds) => { find("[role=status]", box).textContent = form.dataset[words].replace("{}", seconds); };
-  let stopped = buttons.hidden = false;
+  let stopped = buttons.hidden = false, unanswered = 0;
   find(".now", box).onclick = () => wake();
   find(".stop", box).onclick = () => { stopped = true; cut.abort(); wake(); };
   form.inert = true;
@@ -69,6 +69,7 @@ const finish = async (form) => {
     const asked = Number(answer?.headers.get("Retry-After")) || 1;
     const seconds = Math.ceil(Math.max(asked, Math.min(2 ** tries, LONGEST)) * (1 + Math.random() / 2));
     if (stopped) break;
+    if (!answer) body.set("unanswered", Math.min(++unanswered, 99)); // told with the next try
     say(answer ? "busy" : navigator.onLine ? "unreached" : "offline", seconds);
     if (box.hidden) box.hidden = false, box.focus();
     await new Promise((done) => setTimeout(wake = done, seconds * 1000));

@@ -7,13 +7,24 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from whitenoise import WhiteNoise
 
 from waitlist.config import Settings
-from waitlist.web import api, dev, errors, health, invite, metrics, public, security, words
+from waitlist.web import (
+    api,
+    dev,
+    errors,
+    health,
+    hooks,
+    invite,
+    metrics,
+    public,
+    security,
+    words,
+)
 
 
 def init_app(app: Flask) -> None:
     """Register every blueprint and what all pages share."""
     settings: Settings = app.config["SETTINGS"]
-    for blueprint in (public.bp, invite.bp, api.bp, health.bp, metrics.bp):
+    for blueprint in (public.bp, invite.bp, api.bp, health.bp, hooks.bp, metrics.bp):
         app.register_blueprint(blueprint)
     if settings.development:
         app.register_blueprint(dev.bp)

@@ -108,7 +108,7 @@ def fields() -> Mapping[str, Any]:
 
 def wants_json() -> bool:
     """Whether whoever asks prefers JSON to a page; who sends JSON gets it, unless they say."""
-    programs = request.is_json or request.path.startswith("/api/")
+    programs = request.is_json or request.path.startswith(("/api/", "/hooks/"))
     return _wants_json(request.headers.get("Accept", ""), programs)
 
 

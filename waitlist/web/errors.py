@@ -99,6 +99,18 @@ PROBLEMS: dict[type[Exception], Problem] = {
         _("Joining is closed for now"),
         _("Nobody can join the line at the moment. Please come back later."),
     ),
+    errors.ReportUnsigned: Problem(
+        403,
+        "report-unsigned",
+        _("We don’t know who sent this"),
+        _("A delivery report must be signed, and be of what this service was told to listen to."),
+    ),
+    errors.ReportUnproven: Problem(
+        503,
+        "report-unproven",
+        _("Please send it again"),
+        _("We couldn’t check the signature just now."),
+    ),
     errors.Busy: Problem(
         503,
         "busy",
@@ -148,7 +160,7 @@ CLOSED = {
 
 BY_STATUS = {
     400: (_("We didn’t understand that"), _("Please go back and try again.")),
-    401: (_("We don’t know you"), _("Send the right token as Authorization: Bearer.")),
+    401: (_("We don’t know you"), _("Send what you were given in the Authorization header.")),
     403: (_("This came from another site"), _("Open the page here and send the form again.")),
     404: (_("There is no such page"), _("Please check the address.")),
     405: (_("That can’t be done here"), _("Please go back and try again.")),

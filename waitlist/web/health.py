@@ -11,8 +11,9 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from waitlist import extensions
+from waitlist import extensions, switches
 from waitlist.extensions import db, reading, settings
+from waitlist.policy.routes import FIRST
 
 bp = Blueprint("health", __name__)
 SMTP_WAIT = 2.0  # seconds
@@ -52,11 +53,22 @@ def _redis() -> str:
 
 
 def _mail() -> str:
+    """The server by which mail goes; it doesn't matter how the other one is."""
+    route = _route()
+    server, of = extensions.mail_server(route), "MAIL" if route == FIRST else "MAIL2"
     try:
-        with smtplib.SMTP(settings().mail_server, settings().mail_port, timeout=SMTP_WAIT):
+        with smtplib.SMTP(server.server, server.port, timeout=SMTP_WAIT):
             return ""
     except (OSError, smtplib.SMTPException) as error:
-        return f"{type(error).__name__}: check MAIL_SERVER and MAIL_PORT; mail waits in the outbox"
+        name = type(error).__name__
+        return f"{name}: check {of}_SERVER and {of}_PORT; mail waits in the outbox"
+
+
+def _route() -> str:
+    try:
+        return switches.current().route_in_force
+    except SQLAlchemyError:
+        return FIRST
 
 
 def _forwarding() -> str:

@@ -8,11 +8,12 @@ from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from sqlalchemy import select
 
-from waitlist import estimates, lately
+from waitlist import estimates, lately, leasing, postage, undelivered
 from waitlist.admission import bounds, laststep
 from waitlist.extensions import db, reading
 from waitlist.handover import showing
 from waitlist.models import Gate
+from waitlist.policy.routes import SECOND
 from waitlist.web import asked
 
 bp = Blueprint("metrics", __name__)
@@ -40,6 +41,12 @@ def _figures() -> Iterator[Figure]:
     yield "gate_rate_people_per_hour", "The admission rate as it was set.", gate.rate
     in_force = bounds.rate_in_force(gate, now=asked.now())
     yield "gate_rate_in_force_people_per_hour", "The rate that ticks go by now.", in_force
+    yield "outbox_dead_messages", "Mails that can't go on by themselves.", undelivered.dead()
+    mail = postage.read(now=asked.now())
+    oldest = leasing.oldest_due(mail.held, now=asked.now(), most=leasing.INVITATIONS)
+    waits = (asked.now() - oldest).total_seconds() if oldest else 0
+    yield "outbox_oldest_invitation_seconds", "Since when the oldest invitation is due.", waits
+    yield "mail_second_route", "1 while mail goes by the second route.", mail.route == SECOND
     fared = estimates.coverage()
     yield "estimates_scored", "Estimates put to the test, settings unchanged.", fared.scored
     yield "estimates_covered_ratio", "Of these, waits within the range.", fared.share

@@ -104,8 +104,13 @@ def yes_word() -> str:
 
 
 def said_yes() -> bool:
-    """Whether that word was typed; of a program of somebody's own it isn't asked."""
-    return asked.wants_json() or was_typed(asked.fields(), yes_word())
+    """Whether that word was typed, by whoever was asked for it.
+
+    That is who sends the page's form, as people and scanners of mail do: its field comes along,
+    empty or not. A program of somebody's own sends none.
+    """
+    fields = asked.fields()
+    return "word" not in fields or was_typed(fields, yes_word())
 
 
 def was_typed(fields: Mapping[str, Any], word: str) -> bool:

@@ -58,7 +58,7 @@ class Receiver:
 def receiver(tmp_path: Path, app: Flask) -> Iterator[Receiver]:
     """The page's receiver, which knows the secret of the endpoint that it is."""
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    [program] = [block for block in blocks if "standardwebhooks" in block]
+    [program] = [block for block in blocks if "def take()" in block]
     folder = tmp_path / "product"
     folder.mkdir()
     (folder / "receiver.py").write_text(program)

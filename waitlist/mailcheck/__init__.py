@@ -1,0 +1,1 @@
+"""Whether our mail would arrive: what others see of our domain, mail servers and links."""

@@ -1,0 +1,1 @@
+"""Delivery reports: what providers and mail servers say later of a mail that was taken."""
