@@ -65,7 +65,8 @@ class At:
     def end(self, stand: Stand) -> None:
         stand.disarm(self.part)
         if self.action == "stop":
-            stand.part(self.part).tell_all(GO_ON)
+            for part in stand.alike(self.part):
+                part.tell_all(GO_ON)
         stand.mend()
 
 

@@ -6,10 +6,12 @@ wait, so one of them stays, and is the first whom the next scene on this stand l
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from redis.exceptions import RedisError
 from sqlalchemy import func, select, update
@@ -24,6 +26,7 @@ from waitlist.extensions import db, reading
 from waitlist.models import Entry, Gate, Invitation
 from waitlist.policy import deadlines
 
+T = TypeVar("T")
 QUIET_WITHIN = 150.0  # seconds
 AT_ONCE = 8  # people of a stream who are on their way at the same time
 IMPORTED = 30  # people of a file
@@ -123,7 +126,8 @@ def stream(stage: Stage) -> None:
 
 def _stream(stage: Stage, whom: Sequence[str]) -> None:
     people = stage.people
-    stage.stand.set_gate(capacity=_seats_used(stage.stand) + len(whom) + 1)
+    stand = stage.stand
+    _as_soon_as_sql_is_there(lambda: stand.set_gate(capacity=_seats_used(stand) + len(whom) + 1))
 
     def go(who: str) -> None:
         people.join([who])
@@ -162,28 +166,28 @@ def still_owed(stand: Stand) -> list[str]:
 
 
 def _raise_capacity(stand: Stand) -> int:
-    """A seat less than people wait is free now; how many those are. SQL away is waited for."""
-    seats = 0
+    """A seat less than people wait is free now; how many those are."""
 
-    def raised() -> bool:
-        nonlocal seats
+    def raise_it() -> int:
+        with stand.app.app_context(), reading():
+            waiting = db.session.scalar(select(func.count(Entry.id)).where(projection.in_line()))
+        seats = max(1, (waiting or 0) - 1)
+        stand.set_gate(capacity=_seats_used(stand) + seats)
+        return seats
+
+    return _as_soon_as_sql_is_there(raise_it)
+
+
+def _as_soon_as_sql_is_there(call: Callable[[], T]) -> T:
+    """What the call gives; an operator gives it again until it goes."""
+    deadline = time.monotonic() + QUIET_WITHIN
+    while True:
         try:
-            seats = _raise_once(stand)
+            return call()
         except SQLAlchemyError:
-            return False
-        return True
-
-    if not wait_until(raised, within=QUIET_WITHIN):
-        raise TimeoutError("the gate can't be set")
-    return seats
-
-
-def _raise_once(stand: Stand) -> int:
-    with stand.app.app_context(), reading():
-        waiting = db.session.scalar(select(func.count(Entry.id)).where(projection.in_line())) or 0
-    seats = max(1, waiting - 1)
-    stand.set_gate(capacity=_seats_used(stand) + seats)
-    return seats
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.1)
 
 
 def _seats_used(stand: Stand) -> int:

@@ -104,10 +104,18 @@ class Stand:
         return self.commands if name == "command" else self.parts[name]
 
     def add(self, name: str, like: str) -> Part:
-        """One more part of the same kind beside the one that is there."""
-        part = self._service_part(name, COMMANDS[like])
+        """One more part of the same kind beside the one that is there.
+
+        Either may meet the other's failpoint, as either may be given the work.
+        """
+        part = self._service_part(name, COMMANDS[like], note=like)
+        part.fired = self.parts[like].fired
         part.start()
         return part
+
+    def alike(self, name: str) -> list[Part]:
+        """The part of this name, and those that were added beside it."""
+        return [part for other, part in self.parts.items() if other.startswith(name)]
 
     def remove(self, name: str) -> None:
         """Kill a part that was added, and forget it."""
@@ -196,8 +204,9 @@ class Stand:
         for name in PARTS:
             self.parts[name].start()
 
-    def _service_part(self, name: str, command: Sequence[str]) -> Part:
-        part = Part(name, command, self._environ(name, {"FAILPOINT": f"@{self._note(name)}"}))
+    def _service_part(self, name: str, command: Sequence[str], note: str = "") -> Part:
+        failpoint = f"@{self._note(note or name)}"
+        part = Part(name, command, self._environ(name, {"FAILPOINT": failpoint}))
         if name == "web":
             part.answers = self._web_answers
         self.parts[name] = part
