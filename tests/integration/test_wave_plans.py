@@ -279,7 +279,7 @@ def test_where_no_wave_is_to_do_the_clock_asks_one_question_by_an_index(
         assert "waves_to_do" in str(db.session.connection().exec_driver_sql(asked).all())
 
 
-_ITS_OWN = {"sqlite": 0, "postgresql": 2}  # statements that begin a reading transaction
+_ITS_OWN = {"sqlite": 0, "postgresql": 1}  # statements that begin a reading transaction
 
 
 def test_the_mails_of_a_wave_by_hand_wait_and_those_of_the_tick_dont(
